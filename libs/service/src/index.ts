@@ -1,0 +1,27 @@
+export { Backoff, type BackoffOptions } from "./backoff.ts";
+export { type Clock, ManualClock, sleep, systemClock, type Timer } from "./clock.ts";
+export { type Dependencies, withDefaults } from "./dependencies.ts";
+export { errorCode, errorMessage, KeelsonError } from "./errors.ts";
+export { readFileIfExists, writeFileAtomic } from "./files.ts";
+export { Health, type HealthCheck, type HealthEndpoint, type HealthReport } from "./health.ts";
+export { Lifecycle, type Service } from "./lifecycle.ts";
+export {
+  createLogger,
+  formatPlain,
+  type LogFormat,
+  type Logger,
+  type LoggerOptions,
+  type LogLevel,
+  silentLogger,
+} from "./logger.ts";
+export { Counter, createRegistry, Gauge, Histogram, Registry } from "./metrics.ts";
+export {
+  defineOptions,
+  type OptionSpec,
+  type OptionSpecs,
+  type OptionValues,
+  optionsFromEnvironment,
+  parseDuration,
+  type RawOptions,
+  resolveOptions,
+} from "./options.ts";

@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+
+// One configuration for every project; a project's `test` script narrows it with --dir.
+export default defineConfig({
+  test: {
+    include: ["**/*.test.ts"],
+    exclude: ["**/node_modules/**", "e2e/**"],
+    environment: "node",
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 20_000,
+    hookTimeout: 30_000,
+    passWithNoTests: true,
+  },
+});
