@@ -1,0 +1,4 @@
+import { defineCommand } from "../cli/command.ts";
+export const agentCommand = defineCommand({ options: {}, async run() {
+    return 0;
+  } });
