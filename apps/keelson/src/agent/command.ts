@@ -1,4 +1,7 @@
 import { defineCommand } from "../cli/command.ts";
-export const agentCommand = defineCommand({ options: {}, async run() {
+export const agentCommand = defineCommand({
+  options: {},
+  async run() {
     return 0;
-  } });
+  },
+});

@@ -77,7 +77,6 @@ async function runModule(
     args: parsed.args,
     print: (line) => process.stdout.write(`${line}\n`),
   });
-
 }
 
 /** k3s: a list given on the command line adds to the config file's list, a scalar replaces it. */

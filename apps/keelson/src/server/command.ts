@@ -1,4 +1,7 @@
 import { defineCommand } from "../cli/command.ts";
-export const serverCommand = defineCommand({ options: {}, async run() {
+export const serverCommand = defineCommand({
+  options: {},
+  async run() {
     return 0;
-  } });
+  },
+});
