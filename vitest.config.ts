@@ -1,5 +1,8 @@
 import { defineConfig } from "vitest/config";
 
+const results = process.env.KEELSON_TEST_RESULTS;
+const project = process.argv[process.argv.indexOf("--dir") + 1]?.replaceAll("/", "-") ?? "all";
+
 // One configuration for every project; a project's `test` script narrows it with --dir.
 export default defineConfig({
   test: {
@@ -11,5 +14,7 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 30_000,
     passWithNoTests: true,
+    reporters:
+      results === undefined ? ["default"] : ["default", ["json", { outputFile: `${results}/${project}.json` }]],
   },
 });
