@@ -1,0 +1,49 @@
+import { describe, expect, it } from "vitest";
+import { defineOptions, optionsFromEnvironment, parseDuration, resolveOptions } from "../src/index.ts";
+
+const specs = defineOptions({
+  name: { type: "string", env: ["KEELSON_NAME", "K3S_NAME"], help: "a name" },
+  sizes: { type: "list", help: "sizes" },
+  args: { type: "list", keepCommas: true, help: "arguments" },
+  secret: { type: "number", secret: true, help: "a secret number" },
+  wait: { type: "duration", default: "1m", help: "how long" },
+});
+
+const resolve = (values: Record<string, string[]>) =>
+  resolveOptions(specs, [{ from: "test", values: new Map(Object.entries(values)) }]);
+
+describe("options", () => {
+  it("splits lists at commas unless they are kept", () => {
+    expect(resolve({ sizes: ["a,b", "c"], args: ["x=1,2"] })).toMatchObject({
+      sizes: ["a", "b", "c"],
+      args: ["x=1,2"],
+    });
+  });
+
+  it("takes the first variable that is set and ignores empty ones", () => {
+    const values = optionsFromEnvironment(specs, { KEELSON_NAME: "", K3S_NAME: "b" });
+    expect(resolveOptions(specs, [{ from: "the environment", values }]).name).toBe("b");
+  });
+
+  it("does not print the value of a secret option that is invalid", () => {
+    const error = captured(() => resolve({ secret: ["hunter2"] }));
+    expect(error).toMatchObject({ code: "option/invalid", message: "--secret (from test) must be a number" });
+    expect(JSON.stringify(error) + String(error)).not.toContain("hunter2");
+  });
+
+  it("parses Go durations", () => {
+    expect(["500ms", "1h30m", "1.5s", "2", "1d"].map(parseDuration)).toEqual([
+      500, 5_400_000, 1_500, 2_000, 86_400_000,
+    ]);
+    for (const text of ["", "h", "1x", "-1s", "1h 2m"]) expect(() => parseDuration(text)).toThrow(RangeError);
+  });
+});
+
+function captured(fn: () => unknown): unknown {
+  try {
+    fn();
+  } catch (error) {
+    return error;
+  }
+  throw new Error("nothing was thrown");
+}
