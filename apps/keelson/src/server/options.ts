@@ -24,7 +24,12 @@ export const serverOptions = defineOptions({
     secret: true,
     help: "Separate secret for agents, which then cannot join with the cluster secret",
   },
-  "agent-token-file": { type: "string", env: "K3S_AGENT_TOKEN_FILE", placeholder: "file", help: "File with the agent token" },
+  "agent-token-file": {
+    type: "string",
+    env: "K3S_AGENT_TOKEN_FILE",
+    placeholder: "file",
+    help: "File with the agent token",
+  },
 
   "bind-address": { type: "string", default: "0.0.0.0", placeholder: "ip", help: "Address the gateway listens on" },
   "https-listen-port": { type: "number", default: 6443, placeholder: "port", help: "Port of the gateway" },
@@ -41,7 +46,12 @@ export const serverOptions = defineOptions({
     help: "Take only known names and node addresses into the serving certificate",
   },
 
-  "node-name": { type: "string", env: "K3S_NODE_NAME", placeholder: "name", help: "Name of this server (its host name)" },
+  "node-name": {
+    type: "string",
+    env: "K3S_NODE_NAME",
+    placeholder: "name",
+    help: "Name of this server (its host name)",
+  },
   "node-ip": { type: "list", short: "i", placeholder: "ip", help: "Addresses of this server (found by itself)" },
   "disable-agent": { type: "boolean", help: "Do not register this server as a node" },
   "node-password-file": {
@@ -58,7 +68,12 @@ export const serverOptions = defineOptions({
     placeholder: "url",
     help: "sqlite://, postgres://, mysql:// or http(s):// of an external etcd (SQLite below the data directory)",
   },
-  "datastore-cafile": { type: "string", env: "K3S_DATASTORE_CAFILE", placeholder: "file", help: "CA of the external datastore" },
+  "datastore-cafile": {
+    type: "string",
+    env: "K3S_DATASTORE_CAFILE",
+    placeholder: "file",
+    help: "CA of the external datastore",
+  },
   "datastore-certfile": {
     type: "string",
     env: "K3S_DATASTORE_CERTFILE",
