@@ -25,6 +25,7 @@ export type RouteName =
   | "server-bootstrap"
   | "token"
   | "cert-cacerts"
+  | "encrypt-status"
   | "tunnel"
   | "config"
   | "client-ca"
@@ -62,6 +63,7 @@ export const supervisorRoutes: readonly SupervisorRoute[] = [
   { name: "server-bootstrap", path: "/v1-k3s/server-bootstrap", role: "server", methods: ["GET"] },
   { name: "token", path: "/v1-k3s/token", role: "server", methods: ["PUT"], sensitive: "token" },
   { name: "cert-cacerts", path: "/v1-k3s/cert/cacerts", role: "server", methods: ["PUT"], sensitive: "certificate" },
+  { name: "encrypt-status", path: "/v1-k3s/encrypt/status", role: "server", methods: ["GET"] },
   { name: "tunnel", path: "/v1-k3s/connect", role: "node" },
   { name: "config", path: "/v1-k3s/config", role: "agent" },
   { name: "client-ca", path: "/v1-k3s/client-ca.crt", role: "agent" },
