@@ -68,8 +68,11 @@ function judge(file: string, project: string, specifier: string): string | undef
   }
   if (!specifier.startsWith("@keelson/")) return undefined;
   const [, name, ...inner] = specifier.split("/");
-  // libs/protocol has three public faces, one per protocol, so that an agent does not load the datastore's messages.
-  if (inner.length > (name === "protocol" ? 1 : 0)) return "goes past the project's index.ts";
+  // libs/protocol has three public faces, one per protocol, so that an agent does not load the datastore's messages;
+  // libs/pki has a second one, for agents, without what signs.
+  if (inner.length > (name === "protocol" || (name === "pki" && inner[0] === "csr") ? 1 : 0)) {
+    return "goes past the project's index.ts";
+  }
   const target = libLayers[`libs/${name}`] === undefined ? `apps/${name}` : `libs/${name}`;
   if (target === project || harnesses.has(project) || project === "apps/keelson") return undefined;
   if (target.startsWith("apps/")) return "only apps/keelson may import an app";

@@ -106,7 +106,9 @@ export function addressBytes(text: string): Buffer | undefined {
   const right = rest === undefined || rest === "" ? [] : rest.split(":");
   const middle = rest === undefined ? [] : new Array<string>(8 - left.length - right.length).fill("0");
   const out = Buffer.alloc(16);
-  [...left, ...middle, ...right].forEach((group, index) => out.writeUInt16BE(Number.parseInt(group, 16), index * 2));
+  for (const [index, group] of [...left, ...middle, ...right].entries()) {
+    out.writeUInt16BE(Number.parseInt(group, 16), index * 2);
+  }
   return out;
 }
 
