@@ -1,0 +1,227 @@
+import { createSecureContext } from "node:tls";
+import type { CaBundles, RegistrationClient } from "@keelson/protocol/supervisor";
+import {
+  type Dependencies,
+  Gauge,
+  Health,
+  KeelsonError,
+  Lifecycle,
+  type Service,
+  withDefaults,
+} from "@keelson/service";
+import { Authenticator } from "./identity/authenticator.ts";
+import { PeerIdentities } from "./identity/peer-identities.ts";
+import { InFlight } from "./limits/in-flight.ts";
+import { ListenerCertificate } from "./listener/listener-certificate.ts";
+import { contextOptions, PublicPort, type PublicPortOptions, type PublicPortTls } from "./listener/public-port.ts";
+import { OpsListener } from "./ops/ops-listener.ts";
+import { Router } from "./router.ts";
+import { createTunnelHub, type TunnelHub, type TunnelHubOptions } from "./tunnel/index.ts";
+import { KubeApiProxy, type KubeApiProxyOptions } from "./upstream/kube-api-proxy.ts";
+import { type KubeApiTarget, Upstreams } from "./upstream/upstreams.ts";
+
+/** Limits of one gateway process; every one has a default. */
+export interface GatewayLimits extends Omit<PublicPortOptions, "host" | "port">, KubeApiProxyOptions {
+  /** Agent-class requests at work at once: GET, HEAD and OPTIONS (20, as newest K3s). */
+  agentReads: number;
+  /** Agent-class requests at work at once: all other methods (10, as newest K3s). */
+  agentWrites: number;
+  /** Agent-class requests of each kind that may wait for a place before the next is told to retry (200). */
+  agentWaiting: number;
+  /** How long one of them may wait (5 s; agents give up after 10 s). */
+  agentMaxWaitMs: number;
+}
+
+export interface GatewayConfig {
+  listen: { host: string; port: number };
+  /** Signs and verifies: a function call in one process, mutual TLS when scaled apart. */
+  registration: RegistrationClient;
+  kubeApi: KubeApiTarget;
+  tunnel?: TunnelHubOptions;
+  /** Folder of `dynamic-cert.json`; left out, the listener certificate lives in memory. */
+  listenerDirectory?: string;
+  /** Folder behind `/static/`. */
+  staticDirectory?: string;
+  /** The document of `/db/info`; left out where this server runs no etcd member. */
+  dbInfo?: () => Promise<string>;
+  /** Plain-HTTP listener with the gateway's own health checks and metrics. */
+  ops?: { host: string; port: number };
+  limits?: Partial<GatewayLimits>;
+  /** How long requests under way may take to finish when the gateway stops (10 s). */
+  drainTimeoutMs?: number;
+}
+
+/** The supervisor gateway: the one public port of a server. */
+export interface Gateway extends Service {
+  /** After start: where the public port listens. */
+  readonly address: { host: string; port: number };
+  /** After start: where the operators' listener is, if there is one. */
+  readonly opsAddress: { host: string; port: number } | undefined;
+  readonly tunnel: TunnelHub;
+  readonly health: Health;
+  /** Takes up CAs and configured names that have changed, at once instead of within a minute. */
+  refresh(): Promise<void>;
+}
+
+const defaultLimits: GatewayLimits = {
+  connectionsPerAddress: 16_384,
+  handshakesPerAddress: 2_048,
+  handshakeTimeoutMs: 10_000,
+  headersTimeoutMs: 15_000,
+  idleTimeoutMs: 120_000,
+  maxHeaderBytes: 64 * 1024,
+  maxBodyBytes: 3 * 1024 * 1024,
+  bodyIdleTimeoutMs: 30_000,
+  agentReads: 20,
+  agentWrites: 10,
+  agentWaiting: 200,
+  agentMaxWaitMs: 5_000,
+};
+
+/** How often CAs are compared with what is in use; a change made through this gateway is taken up at once. */
+const caCheckIntervalMs = 60_000;
+
+export function createGateway(config: GatewayConfig, deps?: Partial<Dependencies>): Gateway {
+  return new GatewayService(config, withDefaults(deps));
+}
+
+class GatewayService implements Gateway {
+  readonly tunnel: TunnelHub;
+  readonly health = new Health();
+  readonly #config: GatewayConfig;
+  readonly #limits: GatewayLimits;
+  readonly #deps: Dependencies;
+  readonly #lifecycle: Lifecycle;
+  readonly #peers: PeerIdentities;
+  readonly #certificate: ListenerCertificate;
+  readonly #kubeApi: KubeApiProxy;
+  readonly #upstreams: Upstreams;
+  #port: PublicPort | undefined;
+  #ops: OpsListener | undefined;
+  #bundles: CaBundles | undefined;
+
+  constructor(config: GatewayConfig, deps: Dependencies) {
+    this.#config = config;
+    this.#limits = { ...defaultLimits, ...config.limits };
+    this.#deps = deps;
+    this.#lifecycle = new Lifecycle(deps.log);
+    this.#peers = new PeerIdentities(deps.clock);
+    this.#upstreams = new Upstreams(config.kubeApi, deps.clock);
+    this.#kubeApi = new KubeApiProxy(this.#upstreams, this.#limits, deps);
+    this.tunnel = createTunnelHub(config.tunnel ?? {}, deps);
+    const directory = config.listenerDirectory === undefined ? {} : { directory: config.listenerDirectory };
+    this.#certificate = new ListenerCertificate(config.registration, directory, () => this.#serveCertificate(), deps);
+  }
+
+  get address(): { host: string; port: number } {
+    if (this.#port === undefined) throw new KeelsonError("gateway/not-started", "the gateway does not listen yet");
+    const { address, port } = this.#port.address;
+    return { host: address, port };
+  }
+
+  get opsAddress(): { host: string; port: number } | undefined {
+    if (this.#ops === undefined) return undefined;
+    const { address, port } = this.#ops.address;
+    return { host: address, port };
+  }
+
+  async start(): Promise<void> {
+    const { log, clock, registry } = this.#deps;
+    this.#bundles = await this.#config.registration.caBundles();
+    this.#peers.trust(this.#bundles.clientCaPem);
+    await this.#lifecycle.run("listener certificate", {
+      start: () => this.#certificate.start(),
+      stop: async () => this.#certificate.stop(),
+    });
+    this.#lifecycle.onStop("upstream connections", () => this.#upstreams.close());
+    await this.#lifecycle.run("tunnel hub", this.tunnel);
+    const port = this.#openPort();
+    this.#port = port;
+    await this.#lifecycle.run("public port", { start: () => port.listen(), stop: () => this.#drain(port) });
+    const watch = clock.setInterval(() => {
+      this.refresh().catch((error: unknown) => log.warn({ err: error }, "CAs could not be compared"));
+    }, caCheckIntervalMs);
+    this.#lifecycle.onStop("CA comparison", () => watch.cancel());
+    new Gauge({
+      name: "keelson_gateway_connections",
+      help: "Open connections on the public port",
+      registers: [registry],
+      collect() {
+        this.set(port.connectionCount);
+      },
+    });
+    if (this.#config.ops !== undefined) {
+      this.#ops = await this.#lifecycle.run(
+        "ops listener",
+        new OpsListener(this.#config.ops, this.health, registry, log),
+      );
+    }
+    log.info({ address: `${this.address.host}:${this.address.port}` }, "supervisor gateway listens");
+  }
+
+  stop(): Promise<void> {
+    return this.#lifecycle.stop();
+  }
+
+  async refresh(): Promise<void> {
+    const bundles = await this.#config.registration.caBundles();
+    const before = this.#bundles;
+    this.#bundles = bundles;
+    if (bundles.clientCaPem !== before?.clientCaPem) {
+      this.#peers.trust(bundles.clientCaPem);
+      this.#serveCertificate();
+      this.#deps.log.info("client CA changed: client certificates are now verified against the new bundle");
+    }
+    if (bundles.serverCaPem !== before?.serverCaPem) await this.#certificate.renew();
+  }
+
+  #openPort(): PublicPort {
+    const { log, clock } = this.#deps;
+    const { listen, registration, staticDirectory, dbInfo, kubeApi } = this.#config;
+    const { agentReads, agentWrites, agentWaiting, agentMaxWaitMs } = this.#limits;
+    const waiting = { waiting: agentWaiting, maxWaitMs: agentMaxWaitMs };
+    const router = new Router({
+      authenticator: new Authenticator(registration, this.#peers),
+      readers: new InFlight({ limit: agentReads, ...waiting }, clock),
+      writers: new InFlight({ limit: agentWrites, ...waiting }, clock),
+      handlers: { registration, staticDirectory, dbInfo, casReplaced: () => this.refresh(), log, clock },
+      kubeApi: this.#kubeApi,
+      kubeApiTrustsUs: "socketPath" in kubeApi,
+      tunnel: this.tunnel,
+      learnAddress: (address) => void this.#certificate.ensure(address),
+      log,
+    });
+    return new PublicPort(
+      { ...this.#limits, ...listen },
+      this.#tls(),
+      {
+        request: (req, res, peer) => router.request(req, res, peer),
+        upgrade: (req, socket, head) => router.upgrade(req, socket, head),
+        connect: (req, socket, head) => router.connect(req, socket, head),
+        acceptsUpgrade: (req) => router.acceptsUpgrade(req),
+        beforeHandshake: (localAddress) => this.#certificate.ensure(localAddress),
+        secureContext: async (serverName) => {
+          const grown = this.#certificate.ensure(serverName.toLowerCase());
+          if (grown === undefined) return undefined;
+          await grown;
+          return createSecureContext(contextOptions(this.#tls()));
+        },
+      },
+      { log, clock },
+    );
+  }
+
+  #tls(): PublicPortTls {
+    return { ...this.#certificate.pem, clientCa: this.#bundles?.clientCaPem ?? "" };
+  }
+
+  #serveCertificate(): void {
+    this.#port?.setTls(this.#tls());
+  }
+
+  async #drain(port: PublicPort): Promise<void> {
+    const drained = port.drain(this.#config.drainTimeoutMs ?? 10_000, this.#deps.clock);
+    this.#kubeApi.endWatches();
+    await Promise.all([drained, this.tunnel.stop()]);
+  }
+}

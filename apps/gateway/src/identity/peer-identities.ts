@@ -1,0 +1,81 @@
+import type { X509Certificate } from "node:crypto";
+import type { TLSSocket } from "node:tls";
+import { type CertificateInfo, readTrustBundle, verifyChain } from "@keelson/pki";
+import type { Clock } from "@keelson/service";
+
+/** Who a verified client certificate speaks for: CN is the user, every O a group. */
+export interface PeerIdentity {
+  user: string;
+  groups: readonly string[];
+  /** The identity is void from this time on (milliseconds since the epoch), even on an open connection. */
+  notAfterMs: number;
+}
+
+export type PeerVerdict = { identity: PeerIdentity } | { rejected: string };
+
+/** Certificates of a peer that are looked at; nobody's chain is longer. */
+const maxPresented = 6;
+
+/**
+ * The identity of each connection. Its client certificate is verified once, when first asked for (TLS itself only
+ * proves that the peer holds the key), and again only after the client CA has changed. A certificate that expires
+ * takes the identity from the open connection too.
+ */
+export class PeerIdentities {
+  readonly #clock: Clock;
+  readonly #verdicts = new WeakMap<TLSSocket, { generation: number; verdict: PeerVerdict | undefined }>();
+  #trusted: readonly CertificateInfo[] = [];
+  #generation = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Certificates are from now on verified against this bundle. */
+  trust(clientCaPem: string): void {
+    this.#trusted = readTrustBundle(clientCaPem);
+    this.#generation++;
+  }
+
+  /** Undefined when the client sent no certificate. */
+  of(peer: TLSSocket): PeerVerdict | undefined {
+    const known = this.#verdicts.get(peer);
+    const verdict = known?.generation === this.#generation ? known.verdict : this.#verify(peer);
+    if (verdict !== undefined && "identity" in verdict && verdict.identity.notAfterMs < this.#clock.now()) {
+      return { rejected: "expired" };
+    }
+    return verdict;
+  }
+
+  #verify(peer: TLSSocket): PeerVerdict | undefined {
+    const leaf = peer.getPeerX509Certificate();
+    const verdict = leaf === undefined ? undefined : this.#judge(leaf);
+    this.#verdicts.set(peer, { generation: this.#generation, verdict });
+    return verdict;
+  }
+
+  #judge(leaf: X509Certificate): PeerVerdict {
+    const outcome = verifyChain(presentedChain(leaf), this.#trusted, "client", this.#clock.now());
+    if (!outcome.ok) return { rejected: outcome.reason };
+    const { commonName: user, organizations: groups, notAfterMs } = outcome.certificate;
+    if (user === "") return { rejected: "no-common-name" };
+    if (![user, ...groups].every(survivesHeader)) return { rejected: "name-not-forwardable" };
+    return { identity: { user, groups, notAfterMs } };
+  }
+}
+
+function presentedChain(leaf: X509Certificate): Uint8Array[] {
+  const chain: Uint8Array[] = [];
+  let current: X509Certificate | undefined = leaf;
+  while (current !== undefined && chain.length < maxPresented) {
+    chain.push(current.raw);
+    current = current.issuerCertificate === current ? undefined : current.issuerCertificate;
+  }
+  return chain;
+}
+
+/** Blanks at the ends and control characters would not arrive as sent in an HTTP header: another name would. */
+function survivesHeader(name: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  return name === name.trim() && !/[\0-\x1f\x7f]/.test(name);
+}

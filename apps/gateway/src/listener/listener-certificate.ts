@@ -1,0 +1,234 @@
+import { type KeyObject, X509Certificate } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { isIP } from "node:net";
+import { join } from "node:path";
+import { createCertificateRequest, exportPrivateKey, generateEcKey, importPrivateKey } from "@keelson/pki";
+import type { RegistrationClient, ListenerCertificate as Signed } from "@keelson/protocol/supervisor";
+import { type Clock, KeelsonError, type Logger, readFileIfExists, type Timer, writeFileAtomic } from "@keelson/service";
+import { formatListenerFile, parseListenerFile } from "./certificate-file.ts";
+
+export interface ListenerCertificateOptions {
+  /** Folder of `dynamic-cert.json`; left out, the certificate lives in memory only. */
+  directory?: string;
+}
+
+/** How long a handshake may wait for its name; then it gets the certificate as it is. */
+const growthWaitMs = 2_000;
+/** At most one signature a second for names that clients bring along, so that they cannot keep the signer busy. */
+const growthIntervalMs = 1_000;
+/** Names a certificate may carry, and refused names that are remembered. */
+const maxNames = 250;
+const maxRefusedNames = 1_000;
+/** A name that was refused may have become a server's in the meantime. */
+const refusalMs = 300_000;
+const retryMs = 30_000;
+const longestTimerMs = 24 * 3_600_000;
+
+/**
+ * The certificate of the public port: grows by the names clients reach it under, as far as registration's guard lets
+ * them through, and renews itself before it expires.
+ *
+ * - `ensure(name)` is asked for every accepted address, server name and IP Host header. A name that is on the
+ *   certificate, or was refused, costs one lookup.
+ * - A new name starts a signature, at most one per second and one at a time; names that come meanwhile join the next.
+ * - Whatever goes wrong, the certificate in use stays in use.
+ */
+export class ListenerCertificate {
+  readonly #registration: RegistrationClient;
+  readonly #file: string | undefined;
+  readonly #regenerateFile: string | undefined;
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  readonly #onChange: (certificate: { cert: string; key: string }) => void;
+  #key: KeyObject | undefined;
+  #chainPem = "";
+  #names = new Set<string>();
+  readonly #learned = new Set<string>();
+  readonly #refused = new Set<string>();
+  #refusedSinceMs = 0;
+  #signing: Promise<void> | undefined;
+  #lastGrowthMs = Number.NEGATIVE_INFINITY;
+  #renewal: Timer | undefined;
+
+  constructor(
+    registration: RegistrationClient,
+    options: ListenerCertificateOptions,
+    onChange: (certificate: { cert: string; key: string }) => void,
+    deps: { log: Logger; clock: Clock },
+  ) {
+    this.#registration = registration;
+    this.#file = options.directory === undefined ? undefined : join(options.directory, "dynamic-cert.json");
+    this.#regenerateFile =
+      options.directory === undefined ? undefined : join(options.directory, "dynamic-cert-regenerate");
+    this.#onChange = onChange;
+    this.#log = deps.log;
+    this.#clock = deps.clock;
+  }
+
+  get pem(): { cert: string; key: string } {
+    return { cert: this.#chainPem, key: this.#key === undefined ? "" : exportPrivateKey(this.#key) };
+  }
+
+  get names(): ReadonlySet<string> {
+    return this.#names;
+  }
+
+  /** Takes over the stored key and names and has the certificate signed. Throws when there is none to serve with. */
+  async start(): Promise<void> {
+    const stored = await this.#load();
+    if (stored !== undefined) {
+      for (const name of stored.names) this.#learned.add(name);
+    }
+    try {
+      await this.#sign();
+    } catch (error) {
+      // A server that comes back while registration is away serves with what it has, if that is still good.
+      if (stored === undefined || !this.#usable(stored.chainPem)) throw error;
+      this.#log.warn({ err: error }, "listener certificate could not be renewed; serving with the stored one");
+      this.#chainPem = stored.chainPem;
+      this.#names = new Set(stored.names);
+      this.#renewIn(retryMs);
+    }
+  }
+
+  stop(): void {
+    this.#renewal?.cancel();
+  }
+
+  /**
+   * Asks for `name` (a DNS name or IP literal) on the certificate. Undefined when nothing is to be waited for; else a
+   * promise that settles, without ever failing, once the name is there or will not be for now.
+   */
+  ensure(name: string): Promise<void> | undefined {
+    if (this.#names.has(name)) return undefined;
+    const nowMs = this.#clock.monotonic();
+    if (nowMs - this.#refusedSinceMs > refusalMs) this.#refused.clear();
+    if (this.#refused.has(name) || !isName(name) || this.#learned.size >= maxNames) return undefined;
+    this.#learned.add(name);
+    if (this.#signing === undefined && nowMs - this.#lastGrowthMs < growthIntervalMs) {
+      this.#renewIn(growthIntervalMs);
+      return undefined;
+    }
+    this.#lastGrowthMs = nowMs;
+    const grown = this.#grow().catch((error: unknown) => {
+      this.#log.warn({ err: error, name }, "listener certificate could not take up a name");
+      this.#learned.delete(name);
+    });
+    return Promise.race([grown, this.#patience()]);
+  }
+
+  /** Signs again with what is known now: after a change of the CA, or when renewal is due. */
+  async renew(): Promise<void> {
+    await this.#signing;
+    await this.#sign();
+  }
+
+  async #grow(): Promise<void> {
+    while (this.#signing !== undefined) await this.#signing;
+    await this.#sign();
+  }
+
+  #sign(): Promise<void> {
+    const running = this.#signNow().finally(() => {
+      this.#signing = undefined;
+    });
+    this.#signing = running.catch(() => {});
+    return running;
+  }
+
+  async #signNow(): Promise<void> {
+    const asked = [...this.#learned];
+    this.#key ??= await generateEcKey();
+    const csrDer = createCertificateRequest(this.#key);
+    const answer = await this.#registration.signListener({ csrDer, names: asked });
+    if (!answer.ok) {
+      const { code, message, hint, status } = answer.refusal;
+      throw new KeelsonError(code, message, { status, ...(hint === undefined ? {} : { hint }) });
+    }
+    const signed = answer.value;
+    this.#settle(asked, signed);
+    const changed = signed.chainPem !== this.#chainPem;
+    this.#chainPem = signed.chainPem;
+    if (changed) this.#onChange(this.pem);
+    this.#renewIn(Math.max(retryMs, signed.renewAtMs - this.#clock.now()));
+    await this.#store();
+  }
+
+  #settle(asked: readonly string[], signed: Signed): void {
+    this.#names = new Set(signed.names);
+    for (const name of asked) {
+      if (this.#names.has(name)) continue;
+      this.#learned.delete(name);
+      if (this.#refused.size >= maxRefusedNames) this.#refused.clear();
+      if (this.#refused.size === 0) this.#refusedSinceMs = this.#clock.monotonic();
+      this.#refused.add(name);
+      this.#log.info(
+        { name },
+        "name not taken up by the listener certificate: not among --tls-san or server addresses",
+      );
+    }
+  }
+
+  #renewIn(delayMs: number): void {
+    this.#renewal?.cancel();
+    this.#renewal = this.#clock.setTimeout(
+      () => {
+        this.renew().catch((error: unknown) => {
+          this.#log.error({ err: error }, "listener certificate could not be renewed");
+          this.#renewIn(retryMs);
+        });
+      },
+      Math.min(delayMs, longestTimerMs),
+    );
+  }
+
+  async #load(): Promise<{ chainPem: string; names: string[] } | undefined> {
+    if (this.#file === undefined || this.#regenerateFile === undefined) return undefined;
+    if ((await readFileIfExists(this.#regenerateFile)) !== undefined) {
+      await rm(this.#regenerateFile);
+      return undefined;
+    }
+    const text = await readFileIfExists(this.#file);
+    const stored = text === undefined ? undefined : parseListenerFile(text);
+    if (stored === undefined) return undefined;
+    try {
+      const key = importPrivateKey(stored.keyPem);
+      if (key.asymmetricKeyDetails?.namedCurve !== "prime256v1") return undefined;
+      this.#key = key;
+      return stored;
+    } catch (error) {
+      this.#log.warn({ err: error, file: this.#file }, "stored listener key is not readable; a new one is made");
+      return undefined;
+    }
+  }
+
+  async #store(): Promise<void> {
+    if (this.#file === undefined) return;
+    const { cert: chainPem, key: keyPem } = this.pem;
+    const text = formatListenerFile({ chainPem, keyPem }, [...this.#names]);
+    await writeFileAtomic(this.#file, text, 0o600);
+  }
+
+  #usable(chainPem: string): boolean {
+    try {
+      return Date.parse(new X509Certificate(chainPem).validTo) > this.#clock.now();
+    } catch {
+      return false;
+    }
+  }
+
+  #patience(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#clock.setTimeout(resolve, growthWaitMs);
+    });
+  }
+}
+
+/** An IP literal without zone, or a DNS name; wildcards are never learned at run time. */
+function isName(name: string): boolean {
+  if (isIP(name) !== 0) return !name.includes("%");
+  return (
+    name.length <= 253 &&
+    /^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*$/i.test(name)
+  );
+}
