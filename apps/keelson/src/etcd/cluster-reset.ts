@@ -1,0 +1,176 @@
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import {
+  type Dependencies,
+  errorCode,
+  errorMessage,
+  KeelsonError,
+  readFileIfExists,
+  SupervisedChild,
+  withDefaults,
+  writeFileAtomic,
+} from "@keelson/service";
+import { defaultPorts, type EmbeddedEtcdConfig, type EmbeddedEtcdDependencies, localClientUrl } from "./config.ts";
+import { connectEtcd } from "./connect.ts";
+import { type EtcdLayout, etcdLayout } from "./layout.ts";
+import { hasMemberData, memberName, setDataAside } from "./member-files.ts";
+import { etcdProcessConfig, etcdUrl } from "./process-config.ts";
+import { verifySnapshotFile } from "./snapshots/snapshot-store.ts";
+import { unzipFile } from "./snapshots/zip-file.ts";
+
+const run = promisify(execFile);
+
+export interface ClusterResetOptions {
+  /** Snapshot file to start from (plain or `.zip`); without it the data of this server is used. */
+  restorePath?: string;
+  /** `etcdutl` or `etcdctl` (whichever is found in PATH). */
+  restoreToolPath?: string;
+}
+
+/**
+ * `--cluster-reset`: makes this server the only member of its cluster, from its own data or from a snapshot. The other
+ * servers have to remove their data (`server/db/etcd`) and join again. Leaves etcd stopped; the next normal start of the
+ * server clears the flag file that guards against resetting twice.
+ */
+export async function resetCluster(
+  config: EmbeddedEtcdConfig,
+  options: ClusterResetOptions = {},
+  deps: Partial<Dependencies> & EmbeddedEtcdDependencies = {},
+): Promise<void> {
+  const { log, clock } = withDefaults(deps);
+  const layout = etcdLayout(config.dataDir);
+  if ((await readFileIfExists(layout.resetFlag)) !== undefined) {
+    throw new KeelsonError("etcd/already-reset", "the cluster was reset already", {
+      hint: "start the server without --cluster-reset; start it once that way before resetting again",
+    });
+  }
+  if (options.restorePath !== undefined) {
+    const kept = await restoreSnapshot(config, layout, options, clock.now());
+    log.info({ snapshot: options.restorePath, kept }, "restored the etcd snapshot; the old data is set aside");
+  } else if (!(await hasMemberData(layout))) {
+    throw new KeelsonError("etcd/no-data", `there is no etcd data in ${layout.data} to reset`, {
+      hint: "name a snapshot with --cluster-reset-restore-path",
+    });
+  }
+  await forceNewCluster(config, layout, deps);
+  await writeFileAtomic(layout.resetFlag, "", 0o600);
+  log.info("the cluster now has this server as its only member: start it without --cluster-reset");
+}
+
+/** A normal start: the next `--cluster-reset` is meant again. */
+export async function clearResetFlag(dataDir: string): Promise<void> {
+  await rm(etcdLayout(dataDir).resetFlag, { force: true });
+}
+
+/** Runs etcd once with `force-new-cluster`, until it leads a cluster of its own. */
+async function forceNewCluster(
+  config: EmbeddedEtcdConfig,
+  layout: EtcdLayout,
+  deps: Partial<Dependencies> & EmbeddedEtcdDependencies,
+): Promise<void> {
+  const { log, clock } = withDefaults(deps);
+  const peerUrl = etcdUrl(config.address, config.peerPort ?? defaultPorts.peer);
+  const text = etcdProcessConfig(layout, {
+    memberName: await memberName(layout, config.nodeName),
+    address: config.address,
+    clientPort: config.clientPort ?? defaultPorts.client,
+    peerPort: config.peerPort ?? defaultPorts.peer,
+    metricsPort: config.metricsPort ?? defaultPorts.metrics,
+    exposeMetrics: false,
+    heartbeatIntervalMs: config.heartbeatIntervalMs ?? 200,
+    electionTimeoutMs: config.electionTimeoutMs ?? 2_000,
+    extraArgs: config.extraArgs ?? [],
+    forceNewCluster: true,
+  });
+  await writeFileAtomic(layout.config, text, 0o600);
+  const cluster = (deps.connect ?? connectEtcd(layout.certificates))([localClientUrl(config)]);
+  const child = new SupervisedChild(
+    {
+      name: "etcd",
+      command: config.etcdPath ?? "etcd",
+      args: ["--config-file", layout.config],
+      env: process.arch === "x64" ? {} : { ETCD_UNSUPPORTED_ARCH: process.arch },
+      pidFile: layout.pidFile,
+      ready: async () => {
+        const { leaderId, memberId } = await cluster.status();
+        if (leaderId !== memberId) throw new Error("no leader yet");
+      },
+      onExit: () => false,
+    },
+    { log, clock },
+  );
+  try {
+    await child.start();
+    const { memberId } = await cluster.status();
+    await cluster.memberUpdate(memberId, [peerUrl]);
+  } finally {
+    await child.stop();
+    cluster.close();
+  }
+}
+
+async function restoreSnapshot(
+  config: EmbeddedEtcdConfig,
+  layout: EtcdLayout,
+  options: ClusterResetOptions,
+  nowMs: number,
+): Promise<string | undefined> {
+  const source = options.restorePath ?? "";
+  await mkdir(layout.db, { recursive: true });
+  const scratch = await mkdtemp(join(layout.db, "restore-"));
+  try {
+    const snapshot = source.endsWith(".zip") ? join(scratch, "snapshot") : source;
+    if (source.endsWith(".zip")) await unzipFile(source, snapshot);
+    await verifySnapshotFile(snapshot).catch((error: unknown) => {
+      if (errorCode(error) !== "ENOENT") throw error;
+      throw new KeelsonError("snapshot/not-found", `there is no snapshot at ${source}`, {
+        hint: "see keelson etcd-snapshot ls",
+      });
+    });
+    const kept = await setDataAside(layout, "etcd-old", nowMs);
+    const name = await memberName(layout, config.nodeName);
+    const nameFile = await readFileIfExists(layout.name);
+    const peerUrl = etcdUrl(config.address, config.peerPort ?? defaultPorts.peer);
+    // The tool makes the directory itself and refuses one that exists.
+    await rm(layout.data, { recursive: true });
+    await runRestoreTool(options.restoreToolPath, [
+      "snapshot",
+      "restore",
+      snapshot,
+      "--data-dir",
+      layout.data,
+      "--name",
+      name,
+      "--initial-cluster",
+      `${name}=${peerUrl}`,
+      "--initial-advertise-peer-urls",
+      peerUrl,
+    ]);
+    await writeFileAtomic(layout.name, nameFile ?? name, 0o600);
+    return kept;
+  } finally {
+    await rm(scratch, { recursive: true });
+  }
+}
+
+/** From etcd 3.6 on, only etcdutl restores; before, Debian ships etcdctl alone. */
+async function runRestoreTool(path: string | undefined, args: readonly string[]): Promise<void> {
+  const candidates = path === undefined ? ["etcdutl", "etcdctl"] : [path];
+  for (const tool of candidates) {
+    try {
+      await run(tool, args, { env: { ...process.env, ETCDCTL_API: "3" } });
+      return;
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") continue;
+      throw new KeelsonError("snapshot/restore-failed", `${tool} cannot restore the snapshot: ${errorMessage(error)}`, {
+        hint: "the data that was there before stands beside it as server/db/etcd-old-<time>",
+        cause: error,
+      });
+    }
+  }
+  throw new KeelsonError("snapshot/no-restore-tool", `restoring needs ${candidates.join(" or ")}, not found`, {
+    hint: "install etcd-client",
+  });
+}

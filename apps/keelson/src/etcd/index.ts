@@ -1,0 +1,12 @@
+export type { EtcdClusterApi, EtcdStatus } from "./cluster-api.ts";
+export { type ClusterResetOptions, clearResetFlag, resetCluster } from "./cluster-reset.ts";
+export { type EmbeddedEtcdConfig, type EmbeddedEtcdDependencies, type EtcdOrigin, localClientUrl } from "./config.ts";
+export { connectEtcd } from "./connect.ts";
+export { formatDbInfo, parseDbInfo } from "./db-info.ts";
+export { createEmbeddedEtcd, type EmbeddedEtcd, type EmbeddedEtcdStatus } from "./embedded-etcd.ts";
+export { type EtcdLayout, etcdLayout } from "./layout.ts";
+export { hasMemberData } from "./member-files.ts";
+export type { EtcdMember } from "./membership.ts";
+export type { ObjectStore, S3Config } from "./snapshots/object-store.ts";
+export type { Snapshot } from "./snapshots/snapshot-name.ts";
+export { defaultSchedule, type SnapshotConfig, SnapshotService } from "./snapshots/snapshot-service.ts";

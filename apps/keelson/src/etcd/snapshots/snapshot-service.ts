@@ -1,0 +1,139 @@
+import { join } from "node:path";
+import { type Clock, errorMessage, type Logger, type Service } from "@keelson/service";
+import type { EtcdClusterApi } from "../cluster-api.ts";
+import type { ObjectStore } from "./object-store.ts";
+import { expiredSnapshots, type Snapshot } from "./snapshot-name.ts";
+import { SnapshotStore } from "./snapshot-store.ts";
+
+export interface SnapshotConfig {
+  /** Folder of the snapshots. */
+  directory: string;
+  nodeName: string;
+  /** Base name of scheduled snapshots, and of those without a name (etcd-snapshot). */
+  name?: string;
+  /** Cron expression in local time (every twelve hours); empty for none. */
+  schedule?: string;
+  /** How many scheduled snapshots are kept, here and in the object store (5). */
+  retention?: number;
+  compress?: boolean;
+}
+
+export interface SnapshotServiceDependencies {
+  log: Logger;
+  clock: Clock;
+  cluster: EtcdClusterApi;
+  /** Second place for every snapshot. */
+  objectStore?: ObjectStore;
+  /** Told about every change of the inventory. */
+  onChange?: (snapshots: readonly Snapshot[]) => Promise<void>;
+}
+
+export const defaultSchedule = "0 */12 * * *";
+
+/** Takes, lists and gives up snapshots, by hand and on schedule. */
+export class SnapshotService implements Service {
+  readonly #config: SnapshotConfig;
+  readonly #deps: SnapshotServiceDependencies;
+  readonly #store: SnapshotStore;
+  #job: { stop(): void } | undefined;
+  #running: Promise<unknown> = Promise.resolve();
+
+  constructor(config: SnapshotConfig, deps: SnapshotServiceDependencies) {
+    this.#config = config;
+    this.#deps = deps;
+    this.#store = new SnapshotStore(config.directory, config.nodeName);
+  }
+
+  /** Starts the schedule. */
+  async start(): Promise<void> {
+    const schedule = this.#config.schedule ?? defaultSchedule;
+    if (schedule === "") return;
+    const { Cron } = await import("croner");
+    this.#job = new Cron(schedule, { unref: true, protect: true }, () => this.#saveOnSchedule());
+  }
+
+  async stop(): Promise<void> {
+    this.#job?.stop();
+    await this.#running.catch(() => {});
+  }
+
+  /** Takes a snapshot now; also into the object store when there is one. One runs at a time. */
+  save(options: { base?: string; compress?: boolean } = {}): Promise<Snapshot[]> {
+    const run = this.#running.catch(() => {}).then(() => this.#save(options));
+    this.#running = run;
+    return run;
+  }
+
+  /** All snapshots that this server knows, newest first. */
+  async list(): Promise<Snapshot[]> {
+    const remote = (await this.#deps.objectStore?.list()) ?? [];
+    return [...(await this.#store.list()), ...remote].sort((a, b) => b.createdAtMs - a.createdAtMs);
+  }
+
+  /** Deletes by name, wherever it is. Throws `snapshot/not-found` when it is nowhere. */
+  async delete(name: string): Promise<void> {
+    const places = (await this.list()).filter((snapshot) => snapshot.name === name);
+    if (places.length === 0) await this.#store.delete(name);
+    for (const snapshot of places) await this.#deleteAt(snapshot);
+    await this.#announce();
+  }
+
+  /** Applies retention to the snapshots of one base name, in each place; resolves to what was deleted. */
+  async prune(options: { base?: string; keep?: number } = {}): Promise<Snapshot[]> {
+    const base = options.base ?? this.#baseName;
+    const keep = options.keep ?? this.#config.retention ?? 5;
+    const remote = (await this.#deps.objectStore?.list()) ?? [];
+    const own = remote.filter((snapshot) => snapshot.nodeName === this.#config.nodeName);
+    const expired = [...expiredSnapshots(await this.#store.list(), base, keep), ...expiredSnapshots(own, base, keep)];
+    for (const snapshot of expired) await this.#deleteAt(snapshot);
+    if (expired.length > 0) await this.#announce();
+    return expired;
+  }
+
+  get #baseName(): string {
+    return this.#config.name ?? "etcd-snapshot";
+  }
+
+  async #save(options: { base?: string; compress?: boolean }): Promise<Snapshot[]> {
+    const { cluster, clock, log, objectStore } = this.#deps;
+    const snapshot = await this.#store.save(cluster.snapshot(), {
+      base: options.base ?? this.#baseName,
+      compress: options.compress ?? this.#config.compress ?? false,
+      nowMs: clock.now(),
+    });
+    log.info({ snapshot: snapshot.name, sizeBytes: snapshot.sizeBytes }, "saved an etcd snapshot");
+    const saved = [snapshot];
+    if (objectStore !== undefined) {
+      saved.push(await objectStore.upload(join(this.#config.directory, snapshot.name), snapshot));
+      log.info({ snapshot: snapshot.name }, "uploaded the etcd snapshot");
+    }
+    await this.#announce();
+    return saved;
+  }
+
+  async #saveOnSchedule(): Promise<void> {
+    const { log, cluster } = this.#deps;
+    try {
+      if ((await cluster.status()).isLearner) return;
+      await this.save();
+      await this.prune();
+    } catch (error) {
+      log.error({ err: error, reason: errorMessage(error) }, "scheduled etcd snapshot failed");
+    }
+  }
+
+  async #deleteAt(snapshot: Snapshot): Promise<void> {
+    if (snapshot.location.startsWith("s3:")) await this.#deps.objectStore?.delete(snapshot.name);
+    else await this.#store.delete(snapshot.name);
+  }
+
+  /** The inventory is a convenience: that it cannot be published must not fail a snapshot that was taken. */
+  async #announce(): Promise<void> {
+    if (this.#deps.onChange === undefined) return;
+    try {
+      await this.#deps.onChange(await this.list());
+    } catch (error) {
+      this.#deps.log.warn({ err: error }, "cannot publish the list of etcd snapshots");
+    }
+  }
+}

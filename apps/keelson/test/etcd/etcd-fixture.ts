@@ -1,0 +1,96 @@
+import { execFileSync } from "node:child_process";
+import { createPublicKey } from "node:crypto";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import {
+  Authority,
+  authorityFiles,
+  createCaCertificate,
+  exportPrivateKey,
+  generateEcKey,
+  serverCertificates,
+} from "@keelson/pki";
+
+export function hasProgram(name: string): boolean {
+  try {
+    execFileSync("which", [name], { stdio: "ignore" });
+    return true;
+  } catch {
+    if (process.env.KEELSON_REQUIRE_ALL === "1") throw new Error(`${name} is needed by this test and not installed`);
+    console.warn(`skipped: ${name} is not installed`);
+    return false;
+  }
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+export interface TestServer {
+  dataDir: string;
+  nodeName: string;
+  address: string;
+  clientPort: number;
+  peerPort: number;
+  metricsPort: number;
+}
+
+/** The etcd CAs of one cluster, and servers with data directories whose certificates they signed. */
+export class TestCluster {
+  readonly #root: string;
+  readonly #authorities: Map<string, { authority: Authority; keyPem: string }>;
+
+  private constructor(root: string, authorities: Map<string, { authority: Authority; keyPem: string }>) {
+    this.#root = root;
+    this.#authorities = authorities;
+  }
+
+  static async create(): Promise<TestCluster> {
+    const authorities = new Map<string, { authority: Authority; keyPem: string }>();
+    for (const name of ["etcd-server", "etcd-peer"] as const) {
+      const key = await generateEcKey();
+      const pem = createCaCertificate(authorityFiles[name].prefix, key, Date.now() - 60_000);
+      authorities.set(name, { authority: new Authority(pem, key), keyPem: exportPrivateKey(key) });
+    }
+    return new TestCluster(await mkdtemp(join(tmpdir(), "keelson-etcd-")), authorities);
+  }
+
+  /** A data directory as registration lays it out before etcd starts. */
+  async server(nodeName: string): Promise<TestServer> {
+    const dataDir = join(this.#root, nodeName);
+    const tls = join(dataDir, "server", "tls");
+    await mkdir(join(tls, "etcd"), { recursive: true });
+    for (const name of ["etcd-server", "etcd-peer"] as const) {
+      const { authority } = this.#authorities.get(name)!;
+      await writeFile(join(tls, `${authorityFiles[name].file}.crt`), authority.bundlePem);
+    }
+    for (const leaf of serverCertificates) {
+      const ca = this.#authorities.get(leaf.authority);
+      if (ca === undefined) continue;
+      const key = await generateEcKey();
+      const names = leaf.names === undefined ? {} : { names: ["localhost", "127.0.0.1", nodeName] };
+      const { commonName, purposes } = leaf;
+      const path = join(tls, leaf.file);
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(
+        `${path}.crt`,
+        ca.authority.issue({ commonName, purposes, ...names }, createPublicKey(key), Date.now()),
+      );
+      await writeFile(`${path}.key`, exportPrivateKey(key), { mode: 0o600 });
+    }
+    const ports = { clientPort: await freePort(), peerPort: await freePort(), metricsPort: await freePort() };
+    return { dataDir, nodeName, address: "127.0.0.1", ...ports };
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.#root, { recursive: true, force: true });
+  }
+}
