@@ -201,7 +201,7 @@ class GatewayService implements Gateway {
         acceptsUpgrade: (req) => router.acceptsUpgrade(req),
         beforeHandshake: (localAddress) => this.#certificate.ensure(localAddress),
         secureContext: async (serverName) => {
-          const grown = this.#certificate.ensure(serverName.toLowerCase());
+          const grown = this.#certificate.ensure(serverName);
           if (grown === undefined) return undefined;
           await grown;
           return createSecureContext(contextOptions(this.#tls()));

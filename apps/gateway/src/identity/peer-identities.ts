@@ -13,6 +13,14 @@ export interface PeerIdentity {
 
 export type PeerVerdict = { identity: PeerIdentity } | { rejected: string };
 
+interface Peer {
+  /** DER, leaf first; undefined when the client sent no certificate. */
+  chain: readonly Uint8Array[] | undefined;
+  verdict: PeerVerdict | undefined;
+  /** The trust bundle that the verdict was made with. */
+  generation: number;
+}
+
 /** Certificates of a peer that are looked at; nobody's chain is longer. */
 const maxPresented = 6;
 
@@ -23,7 +31,7 @@ const maxPresented = 6;
  */
 export class PeerIdentities {
   readonly #clock: Clock;
-  readonly #verdicts = new WeakMap<TLSSocket, { generation: number; verdict: PeerVerdict | undefined }>();
+  readonly #peers = new WeakMap<TLSSocket, Peer>();
   #trusted: readonly CertificateInfo[] = [];
   #generation = 0;
 
@@ -38,24 +46,29 @@ export class PeerIdentities {
   }
 
   /** Undefined when the client sent no certificate. */
-  of(peer: TLSSocket): PeerVerdict | undefined {
-    const known = this.#verdicts.get(peer);
-    const verdict = known?.generation === this.#generation ? known.verdict : this.#verify(peer);
+  of(socket: TLSSocket): PeerVerdict | undefined {
+    const peer = this.#peers.get(socket) ?? this.#read(socket);
+    if (peer.generation !== this.#generation) {
+      peer.verdict = peer.chain === undefined ? undefined : this.#judge(peer.chain);
+      peer.generation = this.#generation;
+    }
+    const { verdict } = peer;
     if (verdict !== undefined && "identity" in verdict && verdict.identity.notAfterMs < this.#clock.now()) {
       return { rejected: "expired" };
     }
     return verdict;
   }
 
-  #verify(peer: TLSSocket): PeerVerdict | undefined {
-    const leaf = peer.getPeerX509Certificate();
-    const verdict = leaf === undefined ? undefined : this.#judge(leaf);
-    this.#verdicts.set(peer, { generation: this.#generation, verdict });
-    return verdict;
+  /** Node hands out a peer's certificate only once per connection. */
+  #read(socket: TLSSocket): Peer {
+    const leaf = socket.getPeerX509Certificate();
+    const peer = { chain: leaf === undefined ? undefined : presentedChain(leaf), verdict: undefined, generation: -1 };
+    this.#peers.set(socket, peer);
+    return peer;
   }
 
-  #judge(leaf: X509Certificate): PeerVerdict {
-    const outcome = verifyChain(presentedChain(leaf), this.#trusted, "client", this.#clock.now());
+  #judge(chain: readonly Uint8Array[]): PeerVerdict {
+    const outcome = verifyChain(chain, this.#trusted, "client", this.#clock.now());
     if (!outcome.ok) return { rejected: outcome.reason };
     const { commonName: user, organizations: groups, notAfterMs } = outcome.certificate;
     if (user === "") return { rejected: "no-common-name" };

@@ -1,8 +1,15 @@
 import { type KeyObject, X509Certificate } from "node:crypto";
 import { rm } from "node:fs/promises";
-import { isIP } from "node:net";
 import { join } from "node:path";
-import { createCertificateRequest, exportPrivateKey, generateEcKey, importPrivateKey } from "@keelson/pki";
+import {
+  addressOf,
+  createCertificateRequest,
+  exportPrivateKey,
+  generateEcKey,
+  importPrivateKey,
+  isDnsName,
+  normalizeName,
+} from "@keelson/pki";
 import type { RegistrationClient, ListenerCertificate as Signed } from "@keelson/protocol/supervisor";
 import { type Clock, KeelsonError, type Logger, readFileIfExists, type Timer, writeFileAtomic } from "@keelson/service";
 import { formatListenerFile, parseListenerFile } from "./certificate-file.ts";
@@ -14,7 +21,7 @@ export interface ListenerCertificateOptions {
 
 /** How long a handshake may wait for its name; then it gets the certificate as it is. */
 const growthWaitMs = 2_000;
-/** At most one signature a second for names that clients bring along, so that they cannot keep the signer busy. */
+/** Names that clients bring along get at most one signature a second, so that nobody can keep the signer busy. */
 const growthIntervalMs = 1_000;
 /** Names a certificate may carry, and refused names that are remembered. */
 const maxNames = 250;
@@ -47,6 +54,7 @@ export class ListenerCertificate {
   readonly #refused = new Set<string>();
   #refusedSinceMs = 0;
   #signing: Promise<void> | undefined;
+  #growth: Promise<void> | undefined;
   #lastGrowthMs = Number.NEGATIVE_INFINITY;
   #renewal: Timer | undefined;
 
@@ -99,22 +107,16 @@ export class ListenerCertificate {
    * Asks for `name` (a DNS name or IP literal) on the certificate. Undefined when nothing is to be waited for; else a
    * promise that settles, without ever failing, once the name is there or will not be for now.
    */
-  ensure(name: string): Promise<void> | undefined {
+  ensure(asWritten: string): Promise<void> | undefined {
+    if (this.#names.has(asWritten)) return undefined;
+    const name = normalizeName(asWritten);
     if (this.#names.has(name)) return undefined;
     const nowMs = this.#clock.monotonic();
     if (nowMs - this.#refusedSinceMs > refusalMs) this.#refused.clear();
     if (this.#refused.has(name) || !isName(name) || this.#learned.size >= maxNames) return undefined;
     this.#learned.add(name);
-    if (this.#signing === undefined && nowMs - this.#lastGrowthMs < growthIntervalMs) {
-      this.#renewIn(growthIntervalMs);
-      return undefined;
-    }
-    this.#lastGrowthMs = nowMs;
-    const grown = this.#grow().catch((error: unknown) => {
-      this.#log.warn({ err: error, name }, "listener certificate could not take up a name");
-      this.#learned.delete(name);
-    });
-    return Promise.race([grown, this.#patience()]);
+    this.#growth ??= this.#growSoon();
+    return Promise.race([this.#growth, wait(this.#clock, growthWaitMs)]);
   }
 
   /** Signs again with what is known now: after a change of the CA, or when renewal is due. */
@@ -123,9 +125,20 @@ export class ListenerCertificate {
     await this.#sign();
   }
 
-  async #grow(): Promise<void> {
+  /** The next signature for names that clients brought; until it begins, further names join it. */
+  async #growSoon(): Promise<void> {
+    const sinceMs = this.#clock.monotonic() - this.#lastGrowthMs;
+    if (sinceMs < growthIntervalMs) await wait(this.#clock, growthIntervalMs - sinceMs);
     while (this.#signing !== undefined) await this.#signing;
-    await this.#sign();
+    this.#growth = undefined;
+    this.#lastGrowthMs = this.#clock.monotonic();
+    const asked = [...this.#learned].filter((name) => !this.#names.has(name));
+    try {
+      await this.#sign();
+    } catch (error) {
+      this.#log.warn({ err: error, names: asked }, "listener certificate could not take up names");
+      for (const name of asked) this.#learned.delete(name);
+    }
   }
 
   #sign(): Promise<void> {
@@ -216,19 +229,15 @@ export class ListenerCertificate {
       return false;
     }
   }
+}
 
-  #patience(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#clock.setTimeout(resolve, growthWaitMs);
-    });
-  }
+function wait(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.setTimeout(resolve, delayMs);
+  });
 }
 
 /** An IP literal without zone, or a DNS name; wildcards are never learned at run time. */
 function isName(name: string): boolean {
-  if (isIP(name) !== 0) return !name.includes("%");
-  return (
-    name.length <= 253 &&
-    /^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*$/i.test(name)
-  );
+  return addressOf(name) !== undefined || (isDnsName(name) && !name.startsWith("*"));
 }

@@ -75,6 +75,8 @@ const maxConcurrentStreams = 250;
 /** A silent watch is never timed out; dead peers are found by TCP keep-alive and HTTP/2 pings instead. */
 const keepAliveDelayMs = 15_000;
 const pingIntervalMs = 30_000;
+/** What a peer of an idle connection gets to close its side in a drain. */
+const farewellMs = 250;
 
 /**
  * The one public port: TCP, then TLS, then HTTP/1.1 or HTTP/2 as ALPN says (no ALPN means HTTP/1.1, as tunnels come).
@@ -116,7 +118,7 @@ export class PublicPort {
     this.#perAddress = new AddressCounter(options.connectionsPerAddress);
     this.#handshaking = new AddressCounter(options.handshakesPerAddress);
     this.#tcp = createTcpServer(
-      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveDelayMs },
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveDelayMs },
       (socket) => this.#accept(socket),
     );
     this.#tls = createTlsServer({
@@ -247,12 +249,10 @@ export class PublicPort {
     });
     handshakeDone.set(socket, handshaken);
     socket.setTimeout(this.#options.handshakeTimeoutMs, () => socket.destroy());
-    socket.once("end", () => socket.end());
     socket.once("data", (first: Buffer) => {
       socket.pause();
       socket.setTimeout(0);
       socket.removeAllListeners("timeout");
-      socket.removeAllListeners("end");
       if (first[0] !== tlsHandshakeRecord) return refusePlain(socket);
       socket.unshift(first);
       const ready = this.#handlers.beforeHandshake(localAddressOf(socket));
@@ -269,11 +269,14 @@ export class PublicPort {
   #secured(socket: TLSSocket): void {
     const raw = rawSocketOf(socket);
     if (raw !== undefined) handshakeDone.get(raw)?.();
+    // Only now: whoever hangs up during the handshake is gone, but a relayed stream ends one direction at a time.
+    socket.allowHalfOpen = true;
     const idleSinceMs = this.#clock.monotonic();
     const connection: Connection = { socket, inFlight: 0, idleSinceMs, relay: false, pinged: false };
     this.#connections.set(socket, connection);
     socket.once("close", () => this.#connections.delete(socket));
     socket.on("error", (error) => this.#log.trace({ err: error }, "connection failed"));
+    if (this.#draining) return void this.#farewell(connection);
     if (socket.alpnProtocol !== "h2") {
       this.#http1.emit("connection", socket);
       return;
@@ -315,7 +318,9 @@ export class PublicPort {
       if (!connection.session.closed && !connection.session.destroyed) connection.session.close();
       return;
     }
-    if (connection.inFlight === 0 && !connection.relay) connection.socket.end();
+    if (connection.inFlight > 0 || connection.relay) return;
+    connection.socket.end();
+    this.#clock.setTimeout(() => connection.socket.destroy(), farewellMs);
   }
 
   #checkEmpty(): void {
