@@ -1,1 +1,15 @@
-export {};
+export {
+  createBootstrapToken,
+  deleteBootstrapToken,
+  listBootstrapTokens,
+  type NewBootstrapToken,
+  sweepBootstrapTokens,
+} from "./bootstrap-tokens.ts";
+export type { ClusterApi, NodeEvent, NodeObject } from "./cluster-api.ts";
+export { type ClusterSettings, defaultClusterSettings } from "./cluster-config.ts";
+export type { EnvelopeStore, StoredValue } from "./envelope-store.ts";
+export { embeddedKubeconfig, fileKubeconfig } from "./kubeconfig.ts";
+export { listRegisteredNodes, type RegisteredNode, releaseNode } from "./registered-nodes.ts";
+export { Registration, type RegistrationConfig, type RegistrationDependencies } from "./registration.ts";
+export { type ServerPaths, serverPaths } from "./server-paths.ts";
+export type { LeafStatus } from "./server-pki.ts";

@@ -1,0 +1,104 @@
+import {
+  Authority,
+  type AuthorityName,
+  authorityFiles,
+  importPrivateKey,
+  readTrustBundle,
+  verifyChain,
+} from "@keelson/pki";
+import { type Answer, accepted, refused } from "@keelson/protocol/supervisor";
+import { type BootstrapPieceName, parseBootstrapData } from "@keelson/secret-format";
+import { type Clock, errorMessage } from "@keelson/service";
+import type { ServerPki } from "./server-pki.ts";
+
+const pieces: Readonly<Record<AuthorityName, { certificate: BootstrapPieceName; key: BootstrapPieceName }>> = {
+  server: { certificate: "ServerCA", key: "ServerCAKey" },
+  client: { certificate: "ClientCA", key: "ClientCAKey" },
+  "request-header": { certificate: "RequestHeaderCA", key: "RequestHeaderCAKey" },
+  "etcd-server": { certificate: "ETCDServerCA", key: "ETCDServerCAKey" },
+  "etcd-peer": { certificate: "ETCDPeerCA", key: "ETCDPeerCAKey" },
+};
+
+interface NewAuthority {
+  name: AuthorityName;
+  bundlePem: string;
+  keyPem: string;
+}
+
+/**
+ * Installs new CAs. Without `force` each must continue the old one both ways: whoever trusts the old bundle must accept
+ * what the new CA signs, and the new bundle must accept what the old CA signed; else running agents would be cut off.
+ * Everything is checked before the first file is written. Answers which CAs changed.
+ */
+export async function replaceAuthorities(
+  pki: ServerPki,
+  bootstrapJson: string,
+  force: boolean,
+  clock: Clock,
+): Promise<Answer<AuthorityName[]>> {
+  let found: NewAuthority[];
+  try {
+    found = readAuthorities(bootstrapJson);
+  } catch (error) {
+    return refused(400, "ca/invalid", errorMessage(error));
+  }
+  if (found.length === 0) return refused(400, "ca/none", "there is no new CA in the request");
+  for (const { name, bundlePem, keyPem } of found) {
+    const problem = checkAuthority(pki.authority(name), bundlePem, keyPem, force, clock.now());
+    if (problem === undefined) continue;
+    return refused(400, "ca/refused", `${authorityFiles[name].file}: ${problem}`, {
+      hint: "cross-sign the new CA with the old root, or use --force and restart every agent with a new token",
+    });
+  }
+  const changed = found.filter(({ name, bundlePem }) => pki.authority(name).bundlePem !== bundlePem);
+  for (const { name, bundlePem, keyPem } of changed) await pki.replaceAuthority(name, bundlePem, keyPem);
+  return accepted(changed.map(({ name }) => name));
+}
+
+function readAuthorities(bootstrapJson: string): NewAuthority[] {
+  const data = parseBootstrapData(bootstrapJson);
+  const found: NewAuthority[] = [];
+  for (const name of Object.keys(pieces) as AuthorityName[]) {
+    const [certificate, key] = [data[pieces[name].certificate], data[pieces[name].key]];
+    if (certificate === undefined && key === undefined) continue;
+    if (certificate === undefined || key === undefined) {
+      throw new Error(`${pieces[name].certificate} and ${pieces[name].key} must come together`);
+    }
+    found.push({ name, bundlePem: certificate.content.toString(), keyPem: key.content.toString() });
+  }
+  return found;
+}
+
+function checkAuthority(
+  old: Authority,
+  bundlePem: string,
+  keyPem: string,
+  force: boolean,
+  nowMs: number,
+): string | undefined {
+  let next: Authority;
+  try {
+    next = new Authority(bundlePem, importPrivateKey(keyPem));
+  } catch (error) {
+    return errorMessage(error);
+  }
+  if (next.certificate.notAfterMs <= nowMs) return "the new CA has expired";
+  if (force || next.bundlePem === old.bundlePem) return undefined;
+  const chains = (from: string, to: string): boolean => {
+    const bundle = readTrustBundle(to);
+    const chain = readTrustBundle(from);
+    const already = bundle.some((trusted) => trusted.der.equals(chain[0]!.der));
+    return (
+      already ||
+      verifyChain(
+        chain.map(({ der }) => der),
+        bundle,
+        "server",
+        nowMs,
+      ).ok
+    );
+  };
+  if (!chains(next.bundlePem, old.bundlePem)) return "the new CA is not signed by a certificate of the old bundle";
+  if (!chains(old.bundlePem, next.bundlePem)) return "the new bundle does not vouch for the old CA";
+  return undefined;
+}

@@ -1,0 +1,45 @@
+import type { SecretObject } from "@keelson/secret-format";
+
+/** The fields of a Node that registration reads. */
+export interface NodeObject {
+  metadata: {
+    name: string;
+    uid: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+    creationTimestamp?: string;
+  };
+  status?: { addresses?: { type: string; address: string }[] };
+}
+
+export interface NodeEvent {
+  node: Pick<NodeObject["metadata"], "name" | "uid">;
+  type: "Normal" | "Warning";
+  reason: string;
+  message: string;
+}
+
+/**
+ * What registration needs of the Kubernetes API. Reads come from a watched copy where there is one. Every method throws
+ * a KeelsonError when the API cannot answer; "there is none" is undefined, not an error.
+ */
+export interface ClusterApi {
+  /** Whether the API has answered and the watched copies are complete. */
+  readonly ready: boolean;
+  /** A Secret in kube-system. */
+  getSecret(name: string): Promise<SecretObject | undefined>;
+  /** Creates a Secret in kube-system; `exists` when there is one of that name. */
+  createSecret(secret: SecretObject): Promise<"created" | "exists">;
+  /** Deletes a Secret in kube-system, with `uid` only that very one; false when it was not there. */
+  deleteSecret(name: string, uid?: string): Promise<boolean>;
+  /** Makes a Node the owner of a Secret, so that it goes with it. */
+  setSecretOwner(name: string, node: NodeObject["metadata"]): Promise<void>;
+  listSecrets(): Promise<readonly SecretObject[]>;
+  getNode(name: string): Promise<NodeObject | undefined>;
+  listNodes(): Promise<readonly NodeObject[]>;
+  recordEvent(event: NodeEvent): Promise<void>;
+  /** `host:port` of the servers behind Service default/kubernetes. */
+  apiServers(): Promise<readonly string[]>;
+  /** Calls back when Nodes appear, change or go; the returned function ends it. */
+  onNodeChange(listener: (change: { name: string; node: NodeObject | undefined }) => void): () => void;
+}

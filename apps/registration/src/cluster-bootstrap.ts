@@ -1,0 +1,174 @@
+import { randomBytes } from "node:crypto";
+import {
+  type BootstrapData,
+  bootstrapKey,
+  bootstrapKeyPrefix,
+  formatBootstrapData,
+  normalizeToken,
+  openBootstrap,
+  parseBootstrapData,
+  sealBootstrap,
+} from "@keelson/secret-format";
+import { type Clock, errorCode, KeelsonError, type Logger } from "@keelson/service";
+import { readBootstrapFiles, sameBootstrapContents, writeBootstrapFiles } from "./bootstrap-files.ts";
+import type { EnvelopeStore, StoredValue } from "./envelope-store.ts";
+import type { ServerPaths } from "./server-paths.ts";
+
+const lockPollMs = 1_000;
+/** After this many looks at an empty envelope its maker is taken for dead. */
+const lockPolls = 5;
+
+/**
+ * The cluster's identity in the datastore: an encrypted envelope of CAs, keys and passwords, under a key that is derived
+ * from the token. The first server takes the key with an empty value (a lock), makes its files and fills it; every other
+ * one opens it and writes the same files. Source: K3s bootstrap store, reference section 8.
+ */
+export class ClusterBootstrap {
+  readonly #store: EnvelopeStore;
+  readonly #paths: ServerPaths;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+
+  constructor(store: EnvelopeStore, paths: ServerPaths, clock: Clock, log: Logger) {
+    this.#store = store;
+    this.#paths = paths;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /**
+   * Writes the files of an existing cluster (`joined`), or takes the lock to found one (`founder`). Tokens are tried in
+   * order; the one that opened the envelope is answered.
+   */
+  async obtain(tokens: readonly string[]): Promise<{ role: "joined" | "founder"; token: string }> {
+    const [wanted] = tokens;
+    if (wanted === undefined) throw new KeelsonError("token/required", "token is required to join a cluster");
+    for (let polls = 0; ; ) {
+      const stored = await this.#store.list(bootstrapKeyPrefix);
+      const filled = stored.filter(({ value }) => value !== "");
+      if (filled.length > 0) return { role: "joined", token: await this.#open(filled, tokens) };
+      const lock = stored.find(({ key }) => key === bootstrapKey(wanted)) ?? stored[0];
+      if (lock === undefined) {
+        if (await this.#store.create(bootstrapKey(wanted), "")) return { role: "founder", token: wanted };
+        continue;
+      }
+      if (polls++ < lockPolls) {
+        this.#log.info({ key: lock.key }, "another server is founding the cluster, waiting for it");
+        await this.#pause();
+        continue;
+      }
+      this.#log.warn({ key: lock.key }, "the server that was founding the cluster has gone, taking over");
+      await this.#store.delete(lock.key, lock.revision);
+      polls = 0;
+    }
+  }
+
+  /** A token for the founder of a cluster that was given none; refused when the datastore already holds one's envelope. */
+  async firstToken(): Promise<string> {
+    const stored = await this.#store.list(bootstrapKeyPrefix);
+    if (stored.length === 0) return randomBytes(16).toString("hex");
+    throw new KeelsonError("token/required", "token is required to join a cluster", {
+      hint: `the datastore holds ${stored.map(({ key }) => key).join(", ")}: give --token, as in server/token of a running server`,
+    });
+  }
+
+  /** Stores the files as they stand on disk, if they differ from the stored ones. */
+  async publish(token: string): Promise<void> {
+    const key = bootstrapKey(token);
+    for (let attempt = 0; attempt < 5; attempt++) {
+      const files = await readBootstrapFiles(this.#paths);
+      const stored = (await this.#store.list(key)).find((entry) => entry.key === key);
+      if (stored !== undefined && stored.value !== "") {
+        if (sameBootstrapContents(files, parseBootstrapData(openBootstrap(token, stored.value)))) return;
+      }
+      const sealed = sealBootstrap(token, formatBootstrapData(files));
+      const written =
+        stored === undefined
+          ? await this.#store.create(key, sealed)
+          : await this.#store.replace(key, sealed, stored.revision);
+      if (written) return;
+    }
+    throw new KeelsonError("bootstrap/contended", "the bootstrap envelope keeps changing under this server's hands", {
+      hint: "is the same token being used by two clusters on one datastore?",
+    });
+  }
+
+  /**
+   * Moves the envelope to a new token's key: the new one is complete before the old one goes. `prepareFiles` changes the
+   * local files in between. Throws before anything is written when the current envelope cannot be opened.
+   */
+  async rekey(
+    oldToken: string,
+    newToken: string,
+    newFiles: BootstrapData,
+    prepareFiles: () => Promise<void>,
+  ): Promise<void> {
+    const [oldKey, newKey] = [bootstrapKey(oldToken), bootstrapKey(newToken)];
+    const stored = await this.#store.list(bootstrapKeyPrefix);
+    const current = stored.find(({ key }) => key === oldKey);
+    if (current !== undefined && current.value !== "") openBootstrap(oldToken, current.value);
+    if (stored.some(({ key }) => key === newKey)) {
+      throw new KeelsonError("token/in-use", "the datastore already holds an envelope for that token", {
+        hint: "choose another new token",
+        status: 409,
+      });
+    }
+    if (!(await this.#store.create(newKey, sealBootstrap(newToken, formatBootstrapData(newFiles))))) {
+      throw new KeelsonError("token/in-use", "another server is rotating to that token at this moment", {
+        status: 409,
+      });
+    }
+    await prepareFiles();
+    if (current !== undefined) await this.#store.delete(oldKey, current.revision);
+  }
+
+  async #open(stored: readonly StoredValue[], tokens: readonly string[]): Promise<string> {
+    if (stored.length > 1) {
+      this.#log.warn({ keys: stored.map(({ key }) => key) }, "found multiple bootstrap keys in storage");
+    }
+    for (const token of [...tokens, ""]) {
+      const entry = stored.find(({ key }) => key === bootstrapKey(token));
+      if (entry === undefined) continue;
+      await writeBootstrapFiles(this.#paths, parseBootstrapData(openEnvelope(token, entry)), this.#log);
+      if (token !== "") return token;
+      // Clusters from before the key was derived from the token: store it anew, under the token.
+      const wanted = tokens[0]!;
+      await this.publish(wanted);
+      await this.#store.delete(entry.key, entry.revision);
+      return wanted;
+    }
+    const found = stored.map(({ key }) => key).join(", ");
+    const tried = tokens.map((token) => `${bootstrapKey(token)} (${describeToken(token)})`).join(", ");
+    throw new KeelsonError(
+      "bootstrap/other-token",
+      `bootstrap data already found and encrypted with different token: the datastore holds ${found}, the configured token(s) would open ${tried}`,
+      {
+        hint: "give the token of this cluster (the file server/token on a running server); after a rotation both may be given: --token <new>,<old>",
+      },
+    );
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#clock.setTimeout(resolve, lockPollMs);
+    });
+  }
+}
+
+function openEnvelope(token: string, entry: StoredValue): string {
+  try {
+    return openBootstrap(token, entry.value);
+  } catch (cause) {
+    if (errorCode(cause) !== "bootstrap/wrong-token") throw cause;
+    throw new KeelsonError("bootstrap/damaged", `the envelope ${entry.key} does not open with its own token`, {
+      hint: "its value was changed or damaged: restore the datastore, or another server's data directory",
+      cause,
+    });
+  }
+}
+
+/** Enough to tell one's own tokens apart in an error, too little to guess one. */
+function describeToken(token: string): string {
+  const password = normalizeToken(token);
+  return `a token of ${password.length} characters`;
+}

@@ -1,0 +1,366 @@
+import { availableParallelism } from "node:os";
+import { kubernetesNames, uniqueNames } from "@keelson/pki";
+import {
+  type Answer,
+  type Authentication,
+  accepted,
+  type CaBundles,
+  type CertificateRequest,
+  type Credentials,
+  type ListenerCertificate,
+  type ListenerRequest,
+  type RegistrationClient,
+  refused,
+  type ServerConfig,
+} from "@keelson/protocol/supervisor";
+import {
+  type BootstrapToken,
+  bootstrapTokenSecretName,
+  formatBootstrapData,
+  parseBootstrapTokenSecret,
+} from "@keelson/secret-format";
+import {
+  type Dependencies,
+  errorMessage,
+  Gauge,
+  KeelsonError,
+  readFileIfExists,
+  type Service,
+  type Timer,
+} from "@keelson/service";
+import { AgentCertificates } from "./agent-certificates.ts";
+import { Authenticator } from "./authenticator.ts";
+import { readBootstrapFiles } from "./bootstrap-files.ts";
+import { replaceAuthorities } from "./ca-rotation.ts";
+import type { ClusterApi } from "./cluster-api.ts";
+import { ClusterBootstrap } from "./cluster-bootstrap.ts";
+import {
+  apiServerServiceAddress,
+  buildServerConfig,
+  type ClusterSettings,
+  defaultClusterSettings,
+} from "./cluster-config.ts";
+import { CredentialStore } from "./credentials.ts";
+import { DeferredChecks } from "./deferred-checks.ts";
+import type { EnvelopeStore } from "./envelope-store.ts";
+import { Housekeeping } from "./housekeeping.ts";
+import { embeddedKubeconfig } from "./kubeconfig.ts";
+import { ListenerCertificates } from "./listener-certificates.ts";
+import { NodePasswords } from "./node-passwords.ts";
+import type { ServerPaths } from "./server-paths.ts";
+import { type LeafStatus, ServerPki } from "./server-pki.ts";
+import { TokenRotation } from "./token-rotation.ts";
+
+export interface RegistrationConfig {
+  dataDir: string;
+  /** Server token, full or short; several may be tried against an existing cluster, the first is the wanted one. */
+  token?: string | readonly string[];
+  agentToken?: string;
+  /** This server's own name and addresses. */
+  nodeName: string;
+  nodeIps: readonly string[];
+  advertiseAddress?: string;
+  /** Port of the gateway (6443), and the one to publish if it differs. */
+  httpsPort: number;
+  advertisePort?: number;
+  /** `--tls-san`. */
+  tlsSans?: readonly string[];
+  /** `--tls-san-security` (true). */
+  tlsSanSecurity?: boolean;
+  cluster?: Partial<ClusterSettings>;
+  /** URL in the components' kubeconfigs (the gateway on loopback). */
+  apiServerUrl?: string;
+  /** The password file of the agent on this host, if one runs here. */
+  nodePasswordFile?: string;
+  /** The datastore is shared with other servers: take the cluster's identity from it, or found the cluster in it. */
+  sharedDatastore?: boolean;
+  /** Hashes at once (cores, at most 4) and waiting (2000). */
+  hashConcurrency?: number;
+  maxWaitingHashes?: number;
+  /** Lifetime of new leaf certificates (365 days). */
+  leafLifetimeMs?: number;
+}
+
+/** What registration talks to, beside log, clock and metrics. */
+export interface RegistrationDependencies extends Dependencies {
+  clusterApi: ClusterApi;
+  /** The datastore, for the bootstrap envelope; without one the server stays alone. */
+  envelopes?: EnvelopeStore | undefined;
+}
+
+/** Leaves are looked at this often; the window before expiry is months. */
+const renewalPeriodMs = 6 * 3_600_000;
+
+/** Registration: owns the CA keys, the tokens and the node passwords. */
+export class Registration implements Service, RegistrationClient {
+  readonly #config: RegistrationConfig;
+  readonly #settings: ClusterSettings;
+  readonly #deps: Dependencies;
+  readonly #api: ClusterApi;
+  readonly #pki: ServerPki;
+  readonly #credentials: CredentialStore;
+  readonly #authenticator: Authenticator;
+  readonly #passwords: NodePasswords;
+  readonly #deferred: DeferredChecks;
+  readonly #housekeeping: Housekeeping;
+  readonly #agentCertificates: AgentCertificates;
+  readonly #listenerCertificates: ListenerCertificates;
+  readonly #bootstrap: ClusterBootstrap | undefined;
+  readonly #tokenRotation: TokenRotation;
+  readonly #renewalListeners = new Set<(files: readonly string[]) => void>();
+  #unfollow: (() => void) | undefined;
+  #prepared: Promise<void> | undefined;
+  #renewal: Timer | undefined;
+  #serverConfig: ServerConfig | undefined;
+
+  constructor(config: RegistrationConfig, deps: RegistrationDependencies) {
+    this.#config = config;
+    this.#settings = { ...defaultClusterSettings, ...config.cluster };
+    this.#deps = deps;
+    const { clock, log, clusterApi: api, envelopes } = deps;
+    this.#api = api;
+    const names = serverNames(config, this.#settings);
+    this.#pki = new ServerPki(
+      {
+        dataDir: config.dataDir,
+        apiServerNames: names,
+        etcdNames: uniqueNames(["localhost", "127.0.0.1", "::1", ...config.nodeIps, config.nodeName, "kine.sock"]),
+        apiServerUrl: config.apiServerUrl ?? `https://127.0.0.1:${config.httpsPort}`,
+        ...(config.leafLifetimeMs === undefined ? {} : { leafLifetimeMs: config.leafLifetimeMs }),
+      },
+      clock,
+      log,
+    );
+    this.#credentials = new CredentialStore(this.#pki.paths);
+    this.#authenticator = new Authenticator(this.#credentials, (id) => this.#findBootstrapToken(id), clock);
+    this.#passwords = new NodePasswords(
+      {
+        ...(config.nodePasswordFile === undefined
+          ? {}
+          : { ownNode: { name: config.nodeName.toLowerCase(), passwordFile: config.nodePasswordFile } }),
+        // libuv has four threads; one is left to file and name look-ups.
+        hashConcurrency: config.hashConcurrency ?? Math.min(3, availableParallelism()),
+        maxWaitingHashes: config.maxWaitingHashes ?? 2_000,
+      },
+      api,
+      log,
+      (check) => this.#deferred.add(check),
+    );
+    this.#deferred = new DeferredChecks(
+      api,
+      ({ nodeName, password }) => this.#passwords.check(nodeName, password),
+      clock,
+      log,
+    );
+    this.#housekeeping = new Housekeeping(api, clock, log);
+    this.#agentCertificates = new AgentCertificates(this.#pki, this.#passwords, clock, log);
+    this.#listenerCertificates = new ListenerCertificates(
+      this.#pki,
+      api,
+      { configuredNames: names, guardNames: config.tlsSanSecurity ?? true },
+      clock,
+    );
+    this.#bootstrap = envelopes === undefined ? undefined : new ClusterBootstrap(envelopes, this.paths, clock, log);
+    const shared =
+      envelopes === undefined || this.#bootstrap === undefined
+        ? undefined
+        : { store: envelopes, bootstrap: this.#bootstrap };
+    this.#tokenRotation = new TokenRotation(this.#credentials, this.paths, clock, log, shared);
+    this.#registerMetrics();
+  }
+
+  get paths(): ServerPaths {
+    return this.#pki.paths;
+  }
+
+  /** The full server token, as in the file `token`. */
+  get serverToken(): string {
+    return this.#credentials.serverToken;
+  }
+
+  /** Brings the files below `<dataDir>/server` into being, so that the parts that read them can start. Idempotent. */
+  prepare(): Promise<void> {
+    this.#prepared ??= this.#prepare();
+    return this.#prepared;
+  }
+
+  async start(): Promise<void> {
+    await this.prepare();
+    await this.#bootstrap?.publish(this.#credentials.serverPassword);
+    this.#unfollow = this.#tokenRotation.follow();
+    this.#housekeeping.start();
+    this.#renewal = this.#deps.clock.setInterval(() => void this.#renewInBackground(), renewalPeriodMs);
+  }
+
+  async stop(): Promise<void> {
+    this.#renewal?.cancel();
+    this.#unfollow?.();
+    this.#housekeeping.stop();
+    this.#deferred.stop();
+  }
+
+  async authenticate(credentials: Credentials): Promise<Authentication> {
+    return this.#authenticator.authenticate(credentials);
+  }
+
+  async issueCertificate(request: CertificateRequest): Promise<Answer<string>> {
+    return this.#agentCertificates.issue(request);
+  }
+
+  async signListener(request: ListenerRequest): Promise<Answer<ListenerCertificate>> {
+    return this.#listenerCertificates.sign(request);
+  }
+
+  async caBundles(): Promise<CaBundles> {
+    return {
+      serverCaPem: this.#pki.authority("server").bundlePem,
+      clientCaPem: this.#pki.authority("client").bundlePem,
+      requestHeaderCaPem: this.#pki.authority("request-header").bundlePem,
+    };
+  }
+
+  async clusterConfig(): Promise<ServerConfig> {
+    if (this.#serverConfig === undefined)
+      throw new KeelsonError("registration/not-ready", "registration is not prepared");
+    return this.#serverConfig;
+  }
+
+  async apiServers(): Promise<readonly string[]> {
+    return this.#api.apiServers();
+  }
+
+  async readiness(): Promise<Answer<"ok">> {
+    return this.#api.ready ? accepted("ok") : refused(503, "registration/not-ready", "runtime core not ready");
+  }
+
+  async serverBootstrap(): Promise<Answer<string>> {
+    return accepted(formatBootstrapData(await readBootstrapFiles(this.paths)));
+  }
+
+  async rotateToken(newToken: string): Promise<Answer<void>> {
+    return this.#tokenRotation.rotate(newToken);
+  }
+
+  async replaceCas(bootstrapJson: string, force: boolean): Promise<Answer<void>> {
+    const changed = await replaceAuthorities(this.#pki, bootstrapJson, force, this.#deps.clock);
+    if (!changed.ok) return changed;
+    const serverCaPem = this.#pki.authority("server").bundlePem;
+    await this.#credentials.reload(serverCaPem);
+    this.#authenticator.trust(this.#pki.authority("client").bundlePem);
+    await this.renewCertificates();
+    await this.#bootstrap?.publish(this.#credentials.serverPassword);
+    this.#deps.log.info({ authorities: changed.value }, "certificate authorities replaced");
+    return accepted(undefined);
+  }
+
+  /** Checks the node passwords that were accepted while the API was away; runs by itself every few seconds. */
+  async runDeferredChecks(): Promise<void> {
+    return this.#deferred.run();
+  }
+
+  /** Every leaf on disk: whose, until when, and whether it is due. */
+  async certificateStatus(): Promise<LeafStatus[]> {
+    return this.#pki.leafStatus();
+  }
+
+  /** Reissues the leaves that are due, and those of `files`; tells {@link onCertificatesRenewed}. */
+  async renewCertificates(files: readonly string[] = []): Promise<string[]> {
+    const renewed = await this.#pki.renewLeaves(({ file }) => files.includes(file));
+    if (renewed.length > 0) {
+      this.#deps.log.info({ certificates: renewed }, "certificates renewed");
+      for (const listener of this.#renewalListeners) listener(renewed);
+    }
+    return renewed;
+  }
+
+  /** Calls back with the files of renewed leaves, so that their users load them without a restart. */
+  onCertificatesRenewed(listener: (files: readonly string[]) => void): () => void {
+    this.#renewalListeners.add(listener);
+    return () => this.#renewalListeners.delete(listener);
+  }
+
+  /** Certificate and key of a leaf, by its file below `server/tls` without ending. */
+  async readCertificate(file: string): Promise<{ certPem: string; keyPem: string }> {
+    return this.#pki.readPair(file);
+  }
+
+  /** The administrator's kubeconfig with everything embedded, for a server URL that people use. */
+  async adminKubeconfig(server: string): Promise<string> {
+    const { certPem, keyPem } = await this.#pki.readPair("client-admin");
+    return embeddedKubeconfig({ server, caPem: this.#pki.authority("server").bundlePem, certPem, keyPem });
+  }
+
+  async #prepare(): Promise<void> {
+    const { token, agentToken } = this.#config;
+    let tokens = token === undefined ? [] : typeof token === "string" ? [token] : token;
+    if (this.#config.sharedDatastore && this.#bootstrap !== undefined) {
+      if (tokens.length === 0)
+        tokens = [(await this.#credentials.storedServerPassword()) ?? (await this.#bootstrap.firstToken())];
+      const { role, token: opened } = await this.#bootstrap.obtain(tokens);
+      this.#deps.log.info(
+        { role },
+        role === "founder" ? "founding a new cluster" : "took the cluster's identity from the datastore",
+      );
+      tokens = [opened];
+    }
+    await this.#pki.load();
+    await this.#credentials.load({ tokens, agentToken }, this.#pki.authority("server").bundlePem);
+    if (this.#config.sharedDatastore) await this.#bootstrap?.publish(this.#credentials.serverPassword);
+    this.#authenticator.trust(this.#pki.authority("client").bundlePem);
+    const ipsecKey = (await readFileIfExists(this.paths.ipsecKey))?.trim() ?? "";
+    this.#serverConfig = buildServerConfig(
+      this.#settings,
+      {
+        httpsPort: this.#config.httpsPort,
+        advertiseAddress: this.#config.advertiseAddress ?? "",
+        advertisePort: this.#config.advertisePort ?? this.#config.httpsPort,
+      },
+      ipsecKey,
+    );
+  }
+
+  async #renewInBackground(): Promise<void> {
+    try {
+      await this.renewCertificates();
+    } catch (error) {
+      this.#deps.log.error({ err: error }, "certificates could not be renewed; trying again in six hours");
+    }
+  }
+
+  async #findBootstrapToken(id: string): Promise<BootstrapToken | undefined> {
+    try {
+      const secret = await this.#api.getSecret(bootstrapTokenSecretName(id));
+      return secret === undefined ? undefined : parseBootstrapTokenSecret(secret);
+    } catch (error) {
+      this.#deps.log.warn({ reason: errorMessage(error) }, "bootstrap tokens cannot be checked while the API is away");
+      return undefined;
+    }
+  }
+
+  #registerMetrics(): void {
+    const passwords = this.#passwords;
+    new Gauge({
+      name: "keelson_registration_password_hashes_pending",
+      help: "Node-password hashes that run or wait",
+      registers: [this.#deps.registry],
+      collect() {
+        this.set(passwords.queueDepth);
+      },
+    });
+  }
+}
+
+/** Every name under which this server's API is reached. */
+function serverNames(config: RegistrationConfig, settings: ClusterSettings): string[] {
+  return uniqueNames([
+    ...kubernetesNames(settings.clusterDomain),
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    apiServerServiceAddress(settings),
+    config.nodeName,
+    ...config.nodeIps,
+    ...(config.advertiseAddress === undefined ? [] : [config.advertiseAddress]),
+    ...(config.tlsSans ?? []),
+  ]);
+}

@@ -1,0 +1,149 @@
+import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
+import { type Answer, accepted, refused } from "@keelson/protocol/supervisor";
+import { type BootstrapData, openBootstrap, parseToken, sealBootstrap, secretsEqual } from "@keelson/secret-format";
+import { type Clock, errorCode, errorMessage, KeelsonError, type Logger } from "@keelson/service";
+import { readBootstrapFiles } from "./bootstrap-files.ts";
+import type { ClusterBootstrap } from "./cluster-bootstrap.ts";
+import type { CredentialStore } from "./credentials.ts";
+import type { EnvelopeStore } from "./envelope-store.ts";
+import type { ServerPaths } from "./server-paths.ts";
+
+/** Tells the other servers of a rotation, encrypted under the token that ends; it goes by itself. */
+const noticeKey = "/keelson/token-rotation";
+const noticeTtlSeconds = 600;
+const minLength = 8;
+
+/**
+ * Replaces the server token while everything runs. Nothing is written before it is certain that the new token can take the
+ * old one's place everywhere: in the files, in the envelope, on the other servers.
+ */
+export class TokenRotation {
+  readonly #credentials: CredentialStore;
+  readonly #paths: ServerPaths;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #shared: { store: EnvelopeStore; bootstrap: ClusterBootstrap } | undefined;
+  #busy = false;
+
+  constructor(
+    credentials: CredentialStore,
+    paths: ServerPaths,
+    clock: Clock,
+    log: Logger,
+    shared: { store: EnvelopeStore; bootstrap: ClusterBootstrap } | undefined,
+  ) {
+    this.#credentials = credentials;
+    this.#paths = paths;
+    this.#clock = clock;
+    this.#log = log;
+    this.#shared = shared;
+  }
+
+  async rotate(newToken: string): Promise<Answer<void>> {
+    const password = this.#parse(newToken);
+    if (!password.ok) return password;
+    if (this.#busy) return refused(409, "token/rotating", "another token rotation is under way");
+    this.#busy = true;
+    try {
+      return await this.#rotate(password.value);
+    } catch (error) {
+      this.#log.error({ err: error }, "the server token was not rotated");
+      const status = error instanceof KeelsonError && error.status === 409 ? 409 : 503;
+      return refused(
+        status,
+        errorCode(error) ?? "token/rotation-failed",
+        `the token was not rotated: ${errorMessage(error)}`,
+        {
+          hint: "the old token stays in force",
+        },
+      );
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** Takes over rotations that other servers make; the returned function ends it. */
+  follow(): () => void {
+    if (this.#shared === undefined) return () => {};
+    return this.#shared.store.watch(noticeKey, (sealed) => {
+      void this.#apply(sealed).catch((error: unknown) => {
+        this.#log.error(
+          { err: error },
+          "a token rotation of another server could not be taken over; restart with the new token",
+        );
+      });
+    });
+  }
+
+  async #rotate(password: string): Promise<Answer<void>> {
+    const oldPassword = this.#credentials.serverPassword;
+    if (secretsEqual(oldPassword, password)) {
+      return refused(400, "token/unchanged", "the new token is the one that is in force");
+    }
+    await access(this.#paths.passwd, constants.R_OK | constants.W_OK);
+    await access(this.#paths.root, constants.W_OK);
+    const replace = (): Promise<void> => this.#credentials.replaceServerPassword(password);
+    if (this.#shared === undefined) {
+      await replace();
+    } else {
+      const files: BootstrapData = await readBootstrapFiles(this.#paths);
+      files.PasswdFile = {
+        content: Buffer.from(this.#credentials.passwdWith(password)),
+        modifiedMs: this.#clock.now(),
+      };
+      await this.#shared.bootstrap.rekey(oldPassword, password, files, replace);
+      await this.#announce(oldPassword, password);
+    }
+    this.#log.info("the server token was rotated; the old one is refused from now on");
+    return accepted(undefined);
+  }
+
+  async #announce(oldPassword: string, password: string): Promise<void> {
+    const { store } = this.#shared!;
+    const sealed = sealBootstrap(oldPassword, password);
+    for (const stale of await store.list(noticeKey)) await store.delete(stale.key, stale.revision);
+    await store.create(noticeKey, sealed, noticeTtlSeconds);
+  }
+
+  async #apply(sealed: string): Promise<void> {
+    let password: string;
+    try {
+      password = openBootstrap(this.#credentials.serverPassword, sealed);
+    } catch (error) {
+      if (errorCode(error) === "bootstrap/wrong-token") return; // our own notice, or one that is already in force here
+      throw error;
+    }
+    await this.#credentials.replaceServerPassword(password);
+    this.#log.info("took over the server token that another server rotated to");
+  }
+
+  #parse(newToken: string): Answer<string> {
+    if (newToken === "") return accepted(randomBytes(16).toString("hex"));
+    if (newToken.length > 1_024 || /[\s\p{Cc}]/u.test(newToken)) {
+      return refused(400, "token/invalid", "a token has no blanks or control characters and at most 1024 characters");
+    }
+    try {
+      const token = parseToken(newToken);
+      if (token.bootstrap !== undefined) {
+        return refused(400, "token/invalid", "a bootstrap token cannot be the server token");
+      }
+      if (token.caHash !== undefined && token.caHash !== "" && token.caHash !== this.#credentials.caHash) {
+        return refused(
+          400,
+          "token/ca-mismatch",
+          "the new token pins another CA; agents with it would refuse this cluster",
+        );
+      }
+      if (token.password.length < minLength) {
+        return refused(400, "token/too-short", `a token needs at least ${minLength} characters`, {
+          hint: "leave it empty to have one drawn",
+        });
+      }
+      return accepted(token.password);
+    } catch (error) {
+      return refused(400, "token/invalid", errorMessage(error));
+    }
+  }
+}

@@ -1,0 +1,148 @@
+import { createPublicKey } from "node:crypto";
+import {
+  createCertificateRequest,
+  generateEcKey,
+  importPrivateKey,
+  readBundle,
+  splitCertificateAndKey,
+} from "@keelson/pki";
+import { hashNodePassword, nodePasswordSecretName, verifyNodePassword } from "@keelson/secret-format";
+import { describe, expect, it } from "vitest";
+import { agentIdentity, nodeIdentity, startRegistration } from "./support/fixture.ts";
+
+const password = "0123456789abcdef0123456789abcdef";
+
+describe("a kubelet certificate", () => {
+  it("takes the name on first use and asks for the same password ever after", async () => {
+    const { registration, cluster } = await startRegistration();
+    const request = { kind: "client-kubelet", caller: agentIdentity } as const;
+    const first = await registration.issueCertificate({ ...request, node: { name: "Agent-1", password } });
+    expect(first.ok).toBe(true);
+    const secret = cluster.secrets.get("agent-1.node-password.k3s");
+    expect(secret).toMatchObject({ type: "k3s.cattle.io/node-password", immutable: true });
+    const hash = Buffer.from(secret!.data!.hash!, "base64").toString();
+    expect(hash).toMatch(/^\$1:[0-9a-f]{16}:15:8:1:[A-Za-z0-9+/]{86}$/);
+    expect(await verifyNodePassword(hash, password)).toBe(true);
+    expect((await registration.issueCertificate({ ...request, node: { name: "agent-1", password } })).ok).toBe(true);
+    const other = await registration.issueCertificate({ ...request, node: { name: "agent-1", password: "wrong" } });
+    expect(other).toMatchObject({
+      ok: false,
+      refusal: { status: 403, message: "unable to verify hash for node 'agent-1': hash does not match" },
+    });
+    expect(other.ok ? "" : other.refusal.hint).toContain("kube-system/agent-1.node-password.k3s");
+    expect(other.ok ? "" : other.refusal.hint).toContain("keelson node release agent-1");
+  });
+
+  it("answers a request of the agent's own key without a key, and no request with the shared one", async () => {
+    const { registration } = await startRegistration();
+    const key = await generateEcKey();
+    const node = { name: "agent-1", password, ips: "192.0.2.7,fd00::7" };
+    const own = await registration.issueCertificate({
+      kind: "serving-kubelet",
+      caller: agentIdentity,
+      node,
+      csrDer: createCertificateRequest(key),
+    });
+    if (!own.ok) throw new Error(own.refusal.message);
+    const [leaf, ca] = readBundle(own.value);
+    expect(own.value).not.toContain("PRIVATE KEY");
+    expect(leaf!.publicKeyDer.equals(createPublicKey(key).export({ type: "spki", format: "der" }))).toBe(true);
+    expect(leaf).toMatchObject({
+      commonName: "agent-1",
+      extendedKeyUsage: ["server"],
+      dnsNames: ["agent-1", "localhost"],
+    });
+    expect(leaf!.ipAddresses.map((bytes) => bytes.toString("hex"))).toEqual([
+      "7f000001",
+      "c0000207",
+      "fd000000000000000000000000000007",
+    ]);
+    expect(ca!.isCa).toBe(true);
+    const legacy = await registration.issueCertificate({ kind: "client-kubelet", caller: agentIdentity, node });
+    if (!legacy.ok) throw new Error(legacy.refusal.message);
+    const { certificatesPem, keyPem } = splitCertificateAndKey(legacy.value);
+    const [client] = readBundle(certificatesPem);
+    expect(client).toMatchObject({ commonName: "system:node:agent-1", organizations: ["system:nodes"] });
+    const shared = createPublicKey(importPrivateKey(keyPem!)).export({ type: "spki", format: "der" });
+    expect(client!.publicKeyDer.equals(shared)).toBe(true);
+  });
+
+  it("is refused in the order of the protocol", async () => {
+    const { registration, cluster } = await startRegistration();
+    cluster.addNode("agent-1");
+    const ask = async (
+      node: object,
+      caller: typeof agentIdentity | ReturnType<typeof nodeIdentity> = agentIdentity,
+    ) => {
+      const answer = await registration.issueCertificate({ kind: "client-kubelet", caller, node });
+      return answer.ok ? "200" : `${answer.refusal.status} ${answer.refusal.message}`;
+    };
+    expect(await ask({})).toBe("400 node name not set");
+    expect(await ask({ name: "agent-1" })).toBe("400 node password not set");
+    expect(await ask({ password })).toBe("400 node name not set");
+    expect(await ask({ name: "a/b", password })).toMatch(/^403 invalid node name/);
+    expect(await ask({ name: "agent-2", password }, nodeIdentity("agent-1"))).toBe(
+      "400 header node name does not match auth node name",
+    );
+    expect(await ask({ name: "agent-3", password }, nodeIdentity("agent-3"))).toMatch(/^401 /);
+    expect(await ask({ name: "agent-1", password }, nodeIdentity("agent-1"))).toBe("200");
+    cluster.ready = false;
+    expect(await ask({ name: "agent-9", password })).toBe("503 runtime core not ready");
+  });
+
+  it("accepts while the API fails, checks later and says the result on the Node", async () => {
+    const { registration, cluster } = await startRegistration();
+    const stored = await hashNodePassword(password);
+    cluster.failure = new Error("webhook is down");
+    const request = { kind: "client-kubelet", caller: agentIdentity } as const;
+    const early = await registration.issueCertificate({ ...request, node: { name: "agent-1", password: "impostor" } });
+    expect(early.ok).toBe(true);
+    cluster.failure = undefined;
+    cluster.secrets.set("agent-1.node-password.k3s", {
+      metadata: { name: nodePasswordSecretName("agent-1") },
+      data: { hash: Buffer.from(stored).toString("base64") },
+    });
+    cluster.addNode("agent-1");
+    await registration.runDeferredChecks();
+    expect(cluster.events).toMatchObject([{ reason: "NodePasswordValidationFailed", type: "Warning" }]);
+  });
+
+  it("hashes once for many requests with one new name, and once for each guess at a taken one", async () => {
+    const { registration, cluster } = await startRegistration();
+    const request = { kind: "client-kubelet", caller: agentIdentity } as const;
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        registration.issueCertificate({ ...request, node: { name: "agent-1", password } }),
+      ),
+    );
+    expect(answers.every((answer) => answer.ok)).toBe(true);
+    expect(cluster.secrets.size).toBe(1);
+    const guesses = await Promise.all(
+      Array.from({ length: 20 }, (_, guess) =>
+        registration.issueCertificate({ ...request, node: { name: "agent-1", password: `guess-${guess}` } }),
+      ),
+    );
+    const statuses = guesses.map((answer) => (answer.ok ? 200 : answer.refusal.status));
+    expect(new Set(statuses)).toEqual(new Set([403, 429]));
+    expect(statuses.filter((status) => status === 403)).toHaveLength(1);
+  });
+
+  it("turns requests away with Retry-After when too many hashes wait", async () => {
+    const { registration } = await startRegistration({ hashConcurrency: 1, maxWaitingHashes: 1 });
+    const answers = await Promise.all(
+      Array.from({ length: 4 }, (_, index) =>
+        registration.issueCertificate({
+          kind: "client-kubelet",
+          caller: agentIdentity,
+          node: { name: `agent-${index}`, password },
+        }),
+      ),
+    );
+    const busy = answers.flatMap((answer) => (answer.ok ? [] : [answer.refusal]));
+    expect(busy).toHaveLength(2);
+    for (const refusal of busy) {
+      expect(refusal.status).toBe(429);
+      expect(refusal.retryAfterSeconds).toBeGreaterThanOrEqual(1);
+    }
+  });
+});
