@@ -117,9 +117,8 @@ export class PublicPort {
     this.#clock = deps.clock;
     this.#perAddress = new AddressCounter(options.connectionsPerAddress);
     this.#handshaking = new AddressCounter(options.handshakesPerAddress);
-    this.#tcp = createTcpServer(
-      { noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveDelayMs },
-      (socket) => this.#accept(socket),
+    this.#tcp = createTcpServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveDelayMs }, (socket) =>
+      this.#accept(socket),
     );
     this.#tls = createTlsServer({
       ...contextOptions(tls),
@@ -137,6 +136,8 @@ export class PublicPort {
     this.#tls.on("secureConnection", (socket) => this.#secured(socket));
     this.#tls.on("tlsClientError", (error, socket) => {
       this.#log.debug({ err: error, peer: socket.remoteAddress }, "TLS handshake failed");
+      // Node only reports a handshake that took too long.
+      socket.destroy();
     });
     this.#http1 = createHttp1Server({
       headersTimeout: options.headersTimeoutMs,
