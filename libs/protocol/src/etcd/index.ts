@@ -1,1 +1,10 @@
-export {};
+export * from "./auth-messages.ts";
+export * from "./cluster-messages.ts";
+export type { AnyCodec, Codec, MessageType } from "./codec.ts";
+export { etcdErrors, type GrpcStatus, grpcStatus, RpcError } from "./errors.ts";
+export { fromJson, toJson } from "./json.ts";
+export * from "./kv-messages.ts";
+export type { Field, Input } from "./schema.ts";
+export { authService, type MethodDescriptor, type Streaming, services } from "./services.ts";
+export * from "./watch-lease-messages.ts";
+export { DecodeError, Reader, Writer, wireTypes } from "./wire.ts";
