@@ -1,1 +1,3 @@
-export {};
+export { type CallOptions, createEtcdClient, type EtcdClient, type EtcdClientOptions } from "./client.ts";
+export type { EtcdTls } from "./grpc-connection.ts";
+export type { Watch, WatchHandlers } from "./watch.ts";

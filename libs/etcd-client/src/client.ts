@@ -1,0 +1,237 @@
+import {
+  type CompactionRequest,
+  type DeleteRangeRequest,
+  type DeleteRangeResponse,
+  grpcStatus,
+  type Input,
+  type LeaseGrantResponse,
+  type LeaseKeepAliveResponse,
+  type LeaseTimeToLiveResponse,
+  type MemberListResponse,
+  type MethodDescriptor,
+  type PutRequest,
+  type PutResponse,
+  type RangeRequest,
+  type RangeResponse,
+  RpcError,
+  type StatusResponse,
+  services,
+  type TxnRequest,
+  type TxnResponse,
+  type WatchCreateRequest,
+} from "@keelson/protocol/etcd";
+import {
+  CallFailure,
+  type EtcdTls,
+  GrpcConnection,
+  type GrpcStream,
+  type GrpcStreamHandlers,
+} from "./grpc-connection.ts";
+import { ResumingWatch, type Watch, type WatchHandlers } from "./watch.ts";
+
+export interface EtcdClientOptions {
+  /** `http://host:port`, `https://host:port` or `unix:///path`; tried in turn, the last good one first. */
+  endpoints: readonly string[];
+  tls?: EtcdTls;
+  /** How long a call may take in all, in milliseconds (5000). */
+  timeoutMs?: number;
+}
+
+export interface CallOptions {
+  timeoutMs?: number;
+}
+
+/** A typed client of etcd's v3 API. Calls reject with {@link RpcError}: the server's code and text, or Unavailable. */
+export interface EtcdClient {
+  range(request: Input<RangeRequest>, options?: CallOptions): Promise<RangeResponse>;
+  put(request: Input<PutRequest>, options?: CallOptions): Promise<PutResponse>;
+  deleteRange(request: Input<DeleteRangeRequest>, options?: CallOptions): Promise<DeleteRangeResponse>;
+  txn(request: Input<TxnRequest>, options?: CallOptions): Promise<TxnResponse>;
+  compact(request: Input<CompactionRequest>, options?: CallOptions): Promise<void>;
+  watch(request: Input<WatchCreateRequest>, handlers: WatchHandlers): Watch;
+  /** `id` 0n lets the server choose. */
+  leaseGrant(ttlSeconds: number, id?: bigint, options?: CallOptions): Promise<LeaseGrantResponse>;
+  leaseRevoke(id: bigint, options?: CallOptions): Promise<void>;
+  /** One keep-alive; a TTL of 0 in the answer means that the lease is gone. */
+  leaseKeepAlive(id: bigint, options?: CallOptions): Promise<LeaseKeepAliveResponse>;
+  leaseTimeToLive(id: bigint, keys: boolean, options?: CallOptions): Promise<LeaseTimeToLiveResponse>;
+  status(options?: CallOptions): Promise<StatusResponse>;
+  memberList(options?: CallOptions): Promise<MemberListResponse>;
+  /** Any unary method of {@link services}, for what has no name here. */
+  call<Req, Res>(method: MethodDescriptor<Req, Res>, request: Input<Req>, options?: CallOptions): Promise<Res>;
+  /** Any streaming method: messages in, messages out, on one connection and without resuming. */
+  stream<Req, Res>(
+    method: MethodDescriptor<Req, Res>,
+    handlers: { onMessage(message: Res): void; onEnd(error: RpcError | undefined): void },
+  ): Promise<{ send(message: Input<Req>): void; halfClose(): void; cancel(): void }>;
+  close(): void;
+}
+
+const defaultTimeoutMs = 5_000;
+/** Reads may be asked again of another endpoint; writes only when they never left. Source: clientv3 retry.go. */
+const reads = new Set<string>([
+  services.kv.range.path,
+  services.maintenance.status.path,
+  services.cluster.memberList.path,
+  services.lease.timeToLive.path,
+]);
+
+export function createEtcdClient(options: EtcdClientOptions): EtcdClient {
+  return new FailoverClient(options);
+}
+
+class FailoverClient implements EtcdClient {
+  readonly #connections: readonly GrpcConnection[];
+  readonly #timeoutMs: number;
+  #current = 0;
+
+  constructor(options: EtcdClientOptions) {
+    if (options.endpoints.length === 0) throw new RangeError("an etcd client needs at least one endpoint");
+    this.#connections = options.endpoints.map((endpoint) => new GrpcConnection(endpoint, options.tls));
+    this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+  }
+
+  range(request: Input<RangeRequest>, options?: CallOptions): Promise<RangeResponse> {
+    return this.call(services.kv.range, request, options);
+  }
+
+  put(request: Input<PutRequest>, options?: CallOptions): Promise<PutResponse> {
+    return this.call(services.kv.put, request, options);
+  }
+
+  deleteRange(request: Input<DeleteRangeRequest>, options?: CallOptions): Promise<DeleteRangeResponse> {
+    return this.call(services.kv.deleteRange, request, options);
+  }
+
+  txn(request: Input<TxnRequest>, options?: CallOptions): Promise<TxnResponse> {
+    return this.call(services.kv.txn, request, options);
+  }
+
+  async compact(request: Input<CompactionRequest>, options?: CallOptions): Promise<void> {
+    await this.call(services.kv.compact, request, options);
+  }
+
+  watch(request: Input<WatchCreateRequest>, handlers: WatchHandlers): Watch {
+    return new ResumingWatch(
+      (path, raw, excludeCurrent) => this.#openStream(path, raw, excludeCurrent),
+      request,
+      handlers,
+    );
+  }
+
+  leaseGrant(ttlSeconds: number, id = 0n, options?: CallOptions): Promise<LeaseGrantResponse> {
+    return this.call(services.lease.grant, { ttl: ttlSeconds, id }, options);
+  }
+
+  async leaseRevoke(id: bigint, options?: CallOptions): Promise<void> {
+    await this.call(services.lease.revoke, { id }, options);
+  }
+
+  async leaseKeepAlive(id: bigint, options: CallOptions = {}): Promise<LeaseKeepAliveResponse> {
+    const { timeoutMs = this.#timeoutMs } = options;
+    return new Promise((resolve, reject) => {
+      let answer: LeaseKeepAliveResponse | undefined;
+      const opened = this.stream(services.lease.keepAlive, {
+        onMessage: (message) => {
+          answer = message;
+          resolve(message);
+        },
+        onEnd: (error) => {
+          clearTimeout(timer);
+          if (answer === undefined) reject(error ?? new RpcError(grpcStatus.internal, "keep-alive without an answer"));
+        },
+      });
+      const timer = setTimeout(() => {
+        reject(new RpcError(grpcStatus.deadlineExceeded, `no keep-alive answer within ${timeoutMs} ms`));
+        void opened.then((stream) => stream.cancel()).catch(() => {});
+      }, timeoutMs);
+      opened
+        .then((stream) => {
+          stream.send({ id });
+          stream.halfClose();
+        })
+        .catch((error: unknown) => {
+          clearTimeout(timer);
+          reject(error);
+        });
+    });
+  }
+
+  leaseTimeToLive(id: bigint, keys: boolean, options?: CallOptions): Promise<LeaseTimeToLiveResponse> {
+    return this.call(services.lease.timeToLive, { id, keys }, options);
+  }
+
+  status(options?: CallOptions): Promise<StatusResponse> {
+    return this.call(services.maintenance.status, {}, options);
+  }
+
+  memberList(options?: CallOptions): Promise<MemberListResponse> {
+    return this.call(services.cluster.memberList, {}, options);
+  }
+
+  async call<Req, Res>(
+    method: MethodDescriptor<Req, Res>,
+    request: Input<Req>,
+    options: CallOptions = {},
+  ): Promise<Res> {
+    const bytes = method.request.encode(request);
+    const deadline = performance.now() + (options.timeoutMs ?? this.#timeoutMs);
+    let lastError: RpcError | undefined;
+    for (let attempt = 0; attempt < this.#connections.length; attempt++) {
+      const remainingMs = deadline - performance.now();
+      if (remainingMs <= 0) break;
+      const connection = this.#connections[this.#current]!;
+      try {
+        return method.response.decode(await connection.unary(method.path, bytes, remainingMs));
+      } catch (error) {
+        if (!(error instanceof CallFailure)) throw error;
+        lastError = error.error;
+        if (error.error.code !== grpcStatus.unavailable || !(error.neverSent || reads.has(method.path))) break;
+        this.#moveOn(connection);
+      }
+    }
+    throw lastError ?? new RpcError(grpcStatus.deadlineExceeded, "no time left for the call");
+  }
+
+  async stream<Req, Res>(
+    method: MethodDescriptor<Req, Res>,
+    handlers: { onMessage(message: Res): void; onEnd(error: RpcError | undefined): void },
+  ): Promise<{ send(message: Input<Req>): void; halfClose(): void; cancel(): void }> {
+    const raw = {
+      onMessage: (bytes: Buffer) => handlers.onMessage(method.response.decode(bytes)),
+      onEnd: handlers.onEnd,
+    };
+    try {
+      const stream = await this.#openStream(method.path, raw, false);
+      return {
+        send: (message) => stream.send(method.request.encode(message)),
+        halfClose: stream.halfClose,
+        cancel: stream.cancel,
+      };
+    } catch (error) {
+      throw error instanceof CallFailure ? error.error : error;
+    }
+  }
+
+  close(): void {
+    for (const connection of this.#connections) connection.close();
+  }
+
+  async #openStream(path: string, handlers: GrpcStreamHandlers, excludeCurrent: boolean): Promise<GrpcStream> {
+    if (excludeCurrent) this.#moveOn(this.#connections[this.#current]!);
+    for (let attempt = 1; ; attempt++) {
+      const connection = this.#connections[this.#current]!;
+      try {
+        return await connection.stream(path, handlers);
+      } catch (error) {
+        this.#moveOn(connection);
+        if (attempt >= this.#connections.length) throw error;
+      }
+    }
+  }
+
+  /** The next endpoint takes over, unless another call has moved on already. */
+  #moveOn(failed: GrpcConnection): void {
+    if (this.#connections[this.#current] === failed) this.#current = (this.#current + 1) % this.#connections.length;
+  }
+}

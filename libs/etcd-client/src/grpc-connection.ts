@@ -1,0 +1,260 @@
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+} from "node:http2";
+import { connect as connectSocket } from "node:net";
+import { type GrpcStatus, grpcStatus, RpcError } from "@keelson/protocol/etcd";
+
+/** Client side of TLS towards an etcd: PEM texts. */
+export interface EtcdTls {
+  ca: string;
+  cert?: string;
+  key?: string;
+}
+
+/** Whether a failed call may have reached the server: only a call that never left may be sent again blindly. */
+export class CallFailure extends Error {
+  readonly error: RpcError;
+  readonly neverSent: boolean;
+
+  constructor(error: RpcError, neverSent: boolean) {
+    super(error.message, { cause: error });
+    this.error = error;
+    this.neverSent = neverSent;
+  }
+}
+
+export interface GrpcStreamHandlers {
+  onMessage(message: Buffer): void;
+  /** The call is over; undefined means status OK. Called once. */
+  onEnd(error: RpcError | undefined): void;
+}
+
+/** The client's half of a streaming call. */
+export interface GrpcStream {
+  send(message: Buffer): void;
+  halfClose(): void;
+  cancel(): void;
+}
+
+const prefixBytes = 5;
+const connectTimeoutMs = 5_000;
+const pingIntervalMs = 15_000;
+const pingTimeoutMs = 5_000;
+/** Large lists come in one message; the default window of 64 KiB would make them crawl. */
+const windowBytes = 4 * 1024 * 1024;
+
+/** One HTTP/2 connection to one etcd endpoint, opened on first use and opened again after a loss. */
+export class GrpcConnection {
+  readonly endpoint: string;
+  readonly #tls: EtcdTls | undefined;
+  #session: ClientHttp2Session | undefined;
+  #ready: Promise<ClientHttp2Session> | undefined;
+
+  constructor(endpoint: string, tls: EtcdTls | undefined) {
+    this.endpoint = endpoint;
+    this.#tls = tls;
+  }
+
+  /** Sends one message and waits for one. Rejects with {@link CallFailure}. */
+  async unary(path: string, message: Buffer, timeoutMs: number): Promise<Buffer> {
+    const session = await this.#connected();
+    return new Promise((resolve, reject) => {
+      let answer: Buffer | undefined;
+      let settled = false;
+      const timer = setTimeout(() => {
+        const error = new RpcError(
+          grpcStatus.deadlineExceeded,
+          `no answer from ${this.endpoint} within ${timeoutMs} ms`,
+        );
+        finish(error);
+        call.cancel();
+      }, timeoutMs);
+      const finish = (error: RpcError | undefined): void => {
+        if (settled) return;
+        settled = true;
+        clearTimeout(timer);
+        if (error !== undefined) reject(new CallFailure(error, false));
+        else if (answer === undefined) {
+          reject(new CallFailure(new RpcError(grpcStatus.internal, `${this.endpoint} sent no message`), false));
+        } else resolve(answer);
+      };
+      const call = this.#open(session, path, {
+        onMessage: (received) => {
+          answer = received;
+        },
+        onEnd: finish,
+      });
+      call.send(message);
+      call.halfClose();
+    });
+  }
+
+  /** Opens a streaming call. Rejects with {@link CallFailure} when there is no connection. */
+  async stream(path: string, handlers: GrpcStreamHandlers): Promise<GrpcStream> {
+    return this.#open(await this.#connected(), path, handlers);
+  }
+
+  close(): void {
+    this.#session?.destroy();
+    this.#session = undefined;
+    this.#ready = undefined;
+  }
+
+  #open(session: ClientHttp2Session, path: string, handlers: GrpcStreamHandlers): GrpcStream {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": path,
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    const reader = new MessageReader(handlers.onMessage);
+    let status: IncomingHttpHeaders | undefined;
+    let failure: RpcError | undefined;
+    let isOver = false;
+    const over = (error: RpcError | undefined): void => {
+      if (isOver) return;
+      isOver = true;
+      handlers.onEnd(error);
+    };
+    stream.on("response", (headers) => {
+      if (headers["grpc-status"] !== undefined) status = headers;
+      else if (headers[":status"] !== 200) failure = httpFailure(this.endpoint, headers[":status"]);
+    });
+    stream.on("trailers", (trailers) => {
+      status = trailers;
+    });
+    stream.on("data", (chunk: Buffer) => reader.push(chunk));
+    stream.on("error", (error) => {
+      failure ??= new RpcError(grpcStatus.unavailable, `connection to ${this.endpoint} lost`, { cause: error });
+    });
+    stream.on("close", () => over(failure ?? statusError(status, this.endpoint)));
+    return {
+      send: (message) => writeMessage(stream, message),
+      halfClose: () => void stream.end(),
+      cancel: () => {
+        over(new RpcError(grpcStatus.canceled, "canceled by the client"));
+        stream.close(constants.NGHTTP2_CANCEL);
+      },
+    };
+  }
+
+  #connected(): Promise<ClientHttp2Session> {
+    if (this.#session !== undefined && !this.#session.closed && !this.#session.destroyed) {
+      return Promise.resolve(this.#session);
+    }
+    this.#ready ??= this.#connect().finally(() => {
+      this.#ready = undefined;
+    });
+    return this.#ready;
+  }
+
+  #connect(): Promise<ClientHttp2Session> {
+    return new Promise((resolve, reject) => {
+      const isUnix = this.endpoint.startsWith("unix://");
+      const session = connect(isUnix ? "http://localhost" : this.endpoint, {
+        settings: { initialWindowSize: windowBytes, enablePush: false },
+        ...this.#tls,
+        ...(isUnix ? { createConnection: () => connectSocket(this.endpoint.slice("unix://".length)) } : {}),
+      });
+      const fail = (cause: unknown): void => {
+        clearTimeout(timer);
+        session.destroy();
+        const error = new RpcError(grpcStatus.unavailable, `cannot connect to ${this.endpoint}`, { cause });
+        reject(new CallFailure(error, true));
+      };
+      const timer = setTimeout(() => fail(new Error(`no connection within ${connectTimeoutMs} ms`)), connectTimeoutMs);
+      session.once("error", fail);
+      session.once("close", () => fail(new Error("connection closed")));
+      session.once("connect", () => {
+        clearTimeout(timer);
+        session.off("error", fail);
+        session.removeAllListeners("close");
+        session.setLocalWindowSize(windowBytes * 4);
+        this.#session = session;
+        this.#watchLiveness(session);
+        resolve(session);
+      });
+    });
+  }
+
+  /** A connection whose other end fell silent is ended, so that its calls fail instead of waiting for ever. */
+  #watchLiveness(session: ClientHttp2Session): void {
+    let timeout: NodeJS.Timeout | undefined;
+    const interval = setInterval(() => {
+      timeout ??= setTimeout(() => session.destroy(), pingTimeoutMs).unref();
+      session.ping(() => {
+        clearTimeout(timeout);
+        timeout = undefined;
+      });
+    }, pingIntervalMs).unref();
+    // An error of the session reaches every stream on it; here it only must not go unheard.
+    session.on("error", () => session.destroy());
+    session.on("goaway", () => session.close());
+    session.on("close", () => {
+      clearInterval(interval);
+      clearTimeout(timeout);
+      if (this.#session === session) this.#session = undefined;
+    });
+  }
+}
+
+/** Cuts a gRPC body into its length-prefixed messages. */
+class MessageReader {
+  readonly #onMessage: (message: Buffer) => void;
+  #chunks: Buffer[] = [];
+  #buffered = 0;
+  #needed = prefixBytes;
+
+  constructor(onMessage: (message: Buffer) => void) {
+    this.#onMessage = onMessage;
+  }
+
+  push(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#buffered += chunk.length;
+    if (this.#buffered < this.#needed) return;
+    let bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks);
+    for (;;) {
+      this.#needed = bytes.length < prefixBytes ? prefixBytes : prefixBytes + bytes.readUInt32BE(1);
+      if (bytes.length < this.#needed) break;
+      this.#onMessage(bytes.subarray(prefixBytes, this.#needed));
+      bytes = bytes.subarray(this.#needed);
+      this.#needed = prefixBytes;
+    }
+    this.#chunks = bytes.length === 0 ? [] : [bytes];
+    this.#buffered = bytes.length;
+  }
+}
+
+function writeMessage(stream: ClientHttp2Stream, message: Buffer): void {
+  const frame = Buffer.allocUnsafe(prefixBytes + message.length);
+  frame[0] = 0;
+  frame.writeUInt32BE(message.length, 1);
+  message.copy(frame, prefixBytes);
+  stream.write(frame);
+}
+
+function statusError(headers: IncomingHttpHeaders | undefined, endpoint: string): RpcError | undefined {
+  if (headers === undefined) return new RpcError(grpcStatus.unavailable, `connection to ${endpoint} lost`);
+  const code = Number(headers["grpc-status"]);
+  if (code === grpcStatus.ok) return undefined;
+  const message = String(headers["grpc-message"] ?? "");
+  return new RpcError(code as GrpcStatus, decodeMessage(message));
+}
+
+/** grpc-message is percent-encoded; a broken encoding is shown as it came. */
+function decodeMessage(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function httpFailure(endpoint: string, status: number | undefined): RpcError {
+  return new RpcError(grpcStatus.unavailable, `${endpoint} answered HTTP ${status}, which is not gRPC`);
+}
