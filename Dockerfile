@@ -29,8 +29,7 @@ LABEL org.opencontainers.image.title="Keelson" \
       org.opencontainers.image.description="The highly available control-plane plumbing of a small Kubernetes cluster" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 1000 keelson && useradd --uid 1000 --gid keelson --no-create-home --home-dir /var/lib/keelson keelson && \
-    install -d -o keelson -g keelson -m 700 /var/lib/keelson /var/lib/rancher /var/lib/rancher/k3s \
-      /etc/rancher /etc/rancher/node /etc/rancher/k3s && \
+    install -d -o keelson -g keelson -m 700 /var/lib/keelson /etc/rancher /etc/rancher/node /etc/rancher/k3s && \
     ln -s /app/apps/keelson/bin/keelson.js /usr/local/bin/keelson
 COPY --from=programs /usr/local/bin/node-stripped /usr/local/bin/node
 COPY --from=programs /usr/bin/etcd /usr/bin/etcdctl /usr/bin/
@@ -40,9 +39,9 @@ COPY package.json ./
 COPY libs libs
 COPY apps apps
 COPY deploy/image deploy/image
-ENV NODE_ENV=production NODE_COMPILE_CACHE=/tmp/keelson-compile-cache
+ENV NODE_ENV=production NODE_COMPILE_CACHE=/tmp/keelson-compile-cache K3S_DATA_DIR=/var/lib/keelson
 USER keelson
-VOLUME /var/lib/rancher/k3s
+VOLUME /var/lib/keelson
 EXPOSE 6443
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 CMD ["node", "/app/deploy/image/healthcheck.js"]

@@ -1,101 +1,133 @@
-import { readFileSync } from "node:fs";
-import { Agent, request } from "node:https";
+import { readFile } from "node:fs/promises";
+import { type ClientHttp2Session, connect, constants } from "node:http2";
+import {
+  alarmActions,
+  alarmTypes,
+  type GrpcStatus,
+  grpcStatus,
+  type MethodDescriptor,
+  RpcError,
+  services,
+} from "@keelson/protocol/etcd";
 import { KeelsonError } from "@keelson/service";
 import type { ConnectEtcd, EtcdClusterApi, EtcdStatus } from "./cluster-api.ts";
 import type { EtcdLayout } from "./layout.ts";
 import type { EtcdMember } from "./membership.ts";
 
-type Json = Record<string, unknown>;
-const timeoutMs = 10_000;
+const callTimeoutMs = 10_000;
+const defragmentTimeoutMs = 120_000;
+const snapshotTimeoutMs = 600_000;
+const frameHeaderBytes = 5;
 
-/** Opens connections with the cluster's etcd client certificate. The files are read when the first call is made. */
-export function connectEtcd(certificates: EtcdLayout["certificates"]): ConnectEtcd {
-  return (endpoints) => new JsonGateway(endpoints, certificates);
+type Certificates = EtcdLayout["certificates"];
+type Tls = { ca: Buffer; cert: Buffer; key: Buffer };
+
+/**
+ * Opens connections with the cluster's etcd client certificate. The files are read when the first call is made. These
+ * are the calls of membership, maintenance and snapshots, some of which are made on one certain server; the datastore's
+ * traffic has a client of its own.
+ */
+export function connectEtcd(certificates: Certificates): ConnectEtcd {
+  return (endpoints) => new EtcdConnection(endpoints, certificates);
 }
 
-class JsonGateway implements EtcdClusterApi {
+class EtcdConnection implements EtcdClusterApi {
   readonly #endpoints: readonly string[];
-  readonly #certificates: EtcdLayout["certificates"];
-  #agent: Agent | undefined;
+  readonly #certificates: Certificates;
+  readonly #sessions = new Map<string, ClientHttp2Session>();
+  #tls: Promise<Tls> | undefined;
 
-  constructor(endpoints: readonly string[], certificates: EtcdLayout["certificates"]) {
+  constructor(endpoints: readonly string[], certificates: Certificates) {
     this.#endpoints = endpoints;
     this.#certificates = certificates;
   }
 
   async memberList(): Promise<EtcdMember[]> {
-    return members(await this.#call("/v3/cluster/member/list", {}));
-  }
-  async memberAddAsLearner(peerURLs: readonly string[]): Promise<EtcdMember[]> {
-    return members(await this.#call("/v3/cluster/member/add", { peerURLs, isLearner: true }));
-  }
-  async memberPromote(id: bigint): Promise<void> {
-    await this.#call("/v3/cluster/member/promote", { ID: String(id) });
-  }
-  async memberRemove(id: bigint): Promise<void> {
-    await this.#call("/v3/cluster/member/remove", { ID: String(id) });
-  }
-  async memberUpdate(id: bigint, peerURLs: readonly string[]): Promise<void> {
-    await this.#call("/v3/cluster/member/update", { ID: String(id), peerURLs });
-  }
-  async status(): Promise<EtcdStatus> {
-    const answer = await this.#call("/v3/maintenance/status", {});
-    const header = answer.header as Json;
-    return {
-      memberId: BigInt(String(header.member_id)),
-      leaderId: BigInt(String(answer.leader ?? 0)),
-      raftAppliedIndex: Number(answer.raftAppliedIndex ?? 0),
-      isLearner: answer.isLearner === true,
-      dbSizeBytes: Number(answer.dbSize ?? 0),
-      version: String(answer.version ?? ""),
-    };
-  }
-  async defragment(): Promise<void> {
-    await this.#call("/v3/maintenance/defragment", {}, 120_000);
-  }
-  async disarmAlarms(): Promise<void> {
-    const { alarms } = await this.#call("/v3/maintenance/alarm", { action: "GET" });
-    for (const alarm of (alarms as Json[] | undefined) ?? []) {
-      await this.#call("/v3/maintenance/alarm", { action: "DEACTIVATE", ...alarm });
-    }
-  }
-  async *snapshot(): AsyncIterable<Uint8Array> {
-    let rest = "";
-    const stream = await this.#open(this.#endpoints[0]!, "/v3/maintenance/snapshot", {}, 600_000);
-    stream.setEncoding("utf8");
-    for await (const chunk of stream as AsyncIterable<string>) {
-      const lines = (rest + chunk).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) yield blob(line);
-    }
-    if (rest !== "") yield blob(rest);
-  }
-  async get(key: string): Promise<string | undefined> {
-    const { kvs } = await this.#call("/v3/kv/range", { key: base64(key) });
-    const value = (kvs as Json[] | undefined)?.[0]?.value;
-    return value === undefined ? undefined : Buffer.from(String(value), "base64").toString();
-  }
-  async put(key: string, value: string): Promise<void> {
-    await this.#call("/v3/kv/put", { key: base64(key), value: base64(value) });
-  }
-  async delete(key: string): Promise<void> {
-    await this.#call("/v3/kv/deleterange", { key: base64(key) });
-  }
-  close(): void {
-    this.#agent?.destroy();
+    return (await this.#call(services.cluster.memberList, {})).members;
   }
 
-  async #call(path: string, body: Json, limitMs = timeoutMs): Promise<Json> {
+  async memberAddAsLearner(peerUrls: readonly string[]): Promise<EtcdMember[]> {
+    return (await this.#call(services.cluster.memberAdd, { peerUrls: [...peerUrls], isLearner: true })).members;
+  }
+
+  async memberPromote(id: bigint): Promise<void> {
+    await this.#call(services.cluster.memberPromote, { id });
+  }
+
+  async memberRemove(id: bigint): Promise<void> {
+    await this.#call(services.cluster.memberRemove, { id });
+  }
+
+  async memberUpdate(id: bigint, peerUrls: readonly string[]): Promise<void> {
+    await this.#call(services.cluster.memberUpdate, { id, peerUrls: [...peerUrls] });
+  }
+
+  async status(): Promise<EtcdStatus> {
+    const answer = await this.#call(services.maintenance.status, {});
+    return {
+      memberId: answer.header?.memberId ?? 0n,
+      leaderId: answer.leader,
+      raftAppliedIndex: Number(answer.raftAppliedIndex),
+      isLearner: answer.isLearner,
+      dbSizeBytes: answer.dbSize,
+      version: answer.version,
+    };
+  }
+
+  async defragment(): Promise<void> {
+    await this.#call(services.maintenance.defragment, {}, defragmentTimeoutMs);
+  }
+
+  async disarmAlarms(): Promise<void> {
+    const { alarm } = services.maintenance;
+    const { alarms } = await this.#call(alarm, { action: alarmActions.get, alarm: alarmTypes.none, memberId: 0n });
+    for (const { memberId, alarm: kind } of alarms) {
+      await this.#call(alarm, { action: alarmActions.deactivate, alarm: kind, memberId });
+    }
+  }
+
+  async *snapshot(): AsyncIterable<Uint8Array> {
+    for await (const { blob } of this.#stream(
+      this.#endpoints[0]!,
+      services.maintenance.snapshot,
+      {},
+      snapshotTimeoutMs,
+    )) {
+      yield blob;
+    }
+  }
+
+  async get(key: string): Promise<string | undefined> {
+    const { kvs } = await this.#call(services.kv.range, { key: Buffer.from(key) });
+    return kvs[0]?.value.toString();
+  }
+
+  async put(key: string, value: string): Promise<void> {
+    await this.#call(services.kv.put, { key: Buffer.from(key), value: Buffer.from(value) });
+  }
+
+  async delete(key: string): Promise<void> {
+    await this.#call(services.kv.deleteRange, { key: Buffer.from(key) });
+  }
+
+  close(): void {
+    for (const session of this.#sessions.values()) session.destroy();
+    this.#sessions.clear();
+  }
+
+  /** One call; another server is tried when one cannot be reached, not when it refuses. */
+  async #call<Q, A>(
+    method: MethodDescriptor<Q, A>,
+    request: Parameters<MethodDescriptor<Q, A>["request"]["encode"]>[0],
+    timeoutMs = callTimeoutMs,
+  ): Promise<A> {
     let failure: unknown;
     for (const endpoint of this.#endpoints) {
       try {
-        const stream = await this.#open(endpoint, path, body, limitMs);
-        stream.setEncoding("utf8");
-        let text = "";
-        for await (const chunk of stream as AsyncIterable<string>) text += chunk;
-        return JSON.parse(text) as Json;
+        for await (const answer of this.#stream(endpoint, method, request, timeoutMs)) return answer;
+        throw new Error("the server ended the call without an answer");
       } catch (error) {
-        if (error instanceof KeelsonError) throw error;
+        if (error instanceof RpcError) throw error;
         failure = error;
       }
     }
@@ -104,64 +136,81 @@ class JsonGateway implements EtcdClusterApi {
     });
   }
 
-  async #open(
+  async *#stream<Q, A>(
     endpoint: string,
-    path: string,
-    body: Json,
-    limitMs: number,
-  ): Promise<import("node:http").IncomingMessage> {
-    this.#agent ??= new Agent({
-      keepAlive: true,
-      ca: readFileSync(this.#certificates.serverCa),
-      cert: readFileSync(this.#certificates.clientCert),
-      key: readFileSync(this.#certificates.clientKey),
+    method: MethodDescriptor<Q, A>,
+    request: Parameters<MethodDescriptor<Q, A>["request"]["encode"]>[0],
+    timeoutMs: number,
+  ): AsyncGenerator<A> {
+    const session = await this.#session(endpoint);
+    const stream = session.request({
+      [constants.HTTP2_HEADER_METHOD]: "POST",
+      [constants.HTTP2_HEADER_PATH]: method.path,
+      "content-type": "application/grpc",
+      te: "trailers",
     });
-    const agent = this.#agent;
-    return new Promise((resolve, reject) => {
-      const req = request(
-        `${endpoint}${path}`,
-        { method: "POST", agent, signal: AbortSignal.timeout(limitMs) },
-        (res) => {
-          if (res.statusCode === 200) return resolve(res);
-          let text = "";
-          res.setEncoding("utf8");
-          res.on("data", (chunk: string) => {
-            text += chunk;
-          });
-          res.on("end", () => reject(new KeelsonError("etcd/refused", errorText(text))));
-          res.on("error", reject);
-        },
-      );
-      req.on("error", reject);
-      req.end(JSON.stringify(body));
+    const timer = setTimeout(() => stream.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+    let headers: Record<string, unknown> = {};
+    let trailers: Record<string, unknown> = {};
+    stream.on("response", (received) => {
+      headers = received;
     });
+    stream.on("trailers", (received) => {
+      trailers = received;
+    });
+    const body = method.request.encode(request);
+    const frame = Buffer.alloc(frameHeaderBytes);
+    frame.writeUInt32BE(body.length, 1);
+    stream.end(Buffer.concat([frame, body]));
+    try {
+      yield* decodeFrames(stream, method.response);
+      const status = { ...headers, ...trailers };
+      const code = Number(status["grpc-status"] ?? grpcStatus.unknown) as GrpcStatus;
+      if (code !== grpcStatus.ok)
+        throw new RpcError(code, decodeURIComponent(String(status["grpc-message"] ?? "unknown error")));
+    } finally {
+      clearTimeout(timer);
+      stream.destroy();
+    }
+  }
+
+  async #session(endpoint: string): Promise<ClientHttp2Session> {
+    const known = this.#sessions.get(endpoint);
+    if (known !== undefined && !known.destroyed && !known.closed) return known;
+    this.#tls ??= readTls(this.#certificates);
+    this.#tls.catch(() => {
+      this.#tls = undefined;
+    });
+    const session = connect(endpoint, await this.#tls);
+    this.#sessions.set(endpoint, session);
+    // Each call reports its own failure; the session's error comes on top of it.
+    session.on("error", () => this.#sessions.delete(endpoint));
+    session.on("goaway", () => this.#sessions.delete(endpoint));
+    return session;
   }
 }
 
-function errorText(text: string): string {
-  try {
-    const { error, message } = JSON.parse(text) as { error?: string; message?: string };
-    return message ?? error ?? text;
-  } catch {
-    return text;
+async function* decodeFrames<A>(
+  chunks: AsyncIterable<Buffer>,
+  codec: { decode(bytes: Uint8Array): A },
+): AsyncGenerator<A> {
+  let pending: Buffer = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
+    while (pending.length >= frameHeaderBytes) {
+      const end = frameHeaderBytes + pending.readUInt32BE(1);
+      if (pending.length < end) break;
+      yield codec.decode(pending.subarray(frameHeaderBytes, end));
+      pending = pending.subarray(end);
+    }
   }
 }
 
-function members(answer: Json): EtcdMember[] {
-  return ((answer.members as Json[] | undefined) ?? []).map((member) => ({
-    id: BigInt(String(member.ID)),
-    name: String(member.name ?? ""),
-    peerUrls: (member.peerURLs as string[] | undefined) ?? [],
-    clientUrls: (member.clientURLs as string[] | undefined) ?? [],
-    isLearner: member.isLearner === true,
-  }));
-}
-
-function base64(text: string): string {
-  return Buffer.from(text).toString("base64");
-}
-
-function blob(line: string): Buffer {
-  const { result } = JSON.parse(line) as { result?: { blob?: string } };
-  return Buffer.from(result?.blob ?? "", "base64");
+async function readTls(certificates: Certificates): Promise<Tls> {
+  const [ca, cert, key] = await Promise.all([
+    readFile(certificates.serverCa),
+    readFile(certificates.clientCert),
+    readFile(certificates.clientKey),
+  ]);
+  return { ca, cert, key };
 }

@@ -59,7 +59,6 @@ export function etcdProcessConfig(layout: EtcdLayout, options: EtcdProcessOption
     // Compaction is driven by the datastore adapter and kube-apiserver, as on every other backend.
     "auto-compaction-retention": "0",
     "experimental-initial-corrupt-check": true,
-    "enable-grpc-gateway": true,
     logger: "zap",
     "log-outputs": ["stderr"],
   };

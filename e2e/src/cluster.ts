@@ -1,0 +1,176 @@
+import { Wait } from "testcontainers";
+import { parse } from "yaml";
+import { keelsonImage, serviceImages } from "./images.ts";
+import { Node } from "./node.ts";
+import { NetworkedContainer, PrivateNetwork } from "./private-network.ts";
+
+const dataDir = "/var/lib/keelson";
+const token = "end-to-end-secret";
+
+/** Where each role lives in a private network. */
+const hosts = { balancer: 2, server: 11, database: 30, agent: 51, observer: 90 } as const;
+
+export interface Credentials {
+  ca: string;
+  cert: string;
+  key: string;
+}
+
+/** A cluster of containers that grows by the steps of its topology; `remove` takes all of it away. */
+export class Cluster {
+  readonly network: PrivateNetwork;
+  readonly nodes = new Map<string, Node>();
+
+  private constructor(network: PrivateNetwork) {
+    this.network = network;
+  }
+
+  static async create(name: string, networkIndex: number): Promise<Cluster> {
+    return new Cluster(await PrivateNetwork.create(`keelson-e2e-${name}`, networkIndex));
+  }
+
+  node(name: string): Node {
+    const node = this.nodes.get(name);
+    if (node === undefined) throw new Error(`there is no ${name}; there are ${[...this.nodes.keys()].join(", ")}`);
+    return node;
+  }
+
+  get balancerAddress(): string {
+    return this.network.address(hosts.balancer);
+  }
+
+  /** The fixed registration address in front of `count` servers, which may come later. */
+  async addBalancer(count: number): Promise<Node> {
+    const servers = Array.from({ length: count }, (_, index) => {
+      return `  server server-${index + 1} ${this.network.address(hosts.server + index)}:6443`;
+    });
+    const config = `global
+  maxconn 10000
+defaults
+  mode tcp
+  timeout connect 1s
+  timeout client 1h
+  timeout server 1h
+  timeout check 1s
+  option redispatch
+listen registration
+  bind :6443
+  option httpchk GET /ping
+  default-server check check-ssl verify none inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
+${servers.join("\n")}
+`;
+    const spec = this.#spec(serviceImages.haproxy, hosts.balancer, "balancer").withCopyContentToContainer([
+      { content: config, target: "/usr/local/etc/haproxy/haproxy.cfg" },
+    ]);
+    return this.#start("balancer", hosts.balancer, spec);
+  }
+
+  /** A `keelson server`; flags say which datastore it has. Waits until it is ready. */
+  async addServer(index: number, flags: readonly string[]): Promise<Node> {
+    const name = `server-${index}`;
+    const host = hosts.server + index - 1;
+    const spec = this.#spec(keelsonImage, host, name)
+      .withEnvironment({ K3S_TOKEN: token })
+      .withCommand([
+        "server",
+        ...["--node-name", name, "--tls-san", this.balancerAddress, "--disable-agent"],
+        ...["--advertise-address", this.network.address(host), "--node-ip", this.network.address(host)],
+        ...flags,
+      ])
+      .withWaitStrategy(Wait.forHealthCheck().withStartupTimeout(90_000));
+    return this.#start(name, host, spec);
+  }
+
+  /** A `keelson agent` that joins at the fixed registration address. */
+  async addAgent(index: number): Promise<Node> {
+    const name = `agent-${index}`;
+    const host = hosts.agent + index - 1;
+    const spec = this.#spec(keelsonImage, host, name)
+      .withEnvironment({ K3S_TOKEN: token, KEELSON_HEALTH_URL: "https://127.0.0.1:6444/ping" })
+      .withCommand([
+        ...["agent", "--server", `https://${this.balancerAddress}:6443`],
+        ...["--node-name", name, "--node-ip", this.network.address(host)],
+      ])
+      .withWaitStrategy(Wait.forHealthCheck().withStartupTimeout(90_000));
+    return this.#start(name, host, spec);
+  }
+
+  async addPostgres(): Promise<{ node: Node; endpoint: string }> {
+    const spec = this.#spec(serviceImages.postgres, hosts.database, "database")
+      .withEnvironment({ POSTGRES_USER: "keelson", POSTGRES_PASSWORD: "postgres-secret", POSTGRES_DB: "kubernetes" })
+      .withWaitStrategy(Wait.forLogMessage(/ready to accept connections/));
+    const node = await this.#start("database", hosts.database, spec);
+    return { node, endpoint: `postgres://keelson:postgres-secret@${node.address}:5432/kubernetes?sslmode=disable` };
+  }
+
+  async addMariadb(): Promise<{ node: Node; endpoint: string }> {
+    const spec = this.#spec(serviceImages.mariadb, hosts.database, "database")
+      .withEnvironment({ MARIADB_ROOT_PASSWORD: "mariadb-secret", MARIADB_DATABASE: "kubernetes" })
+      .withWaitStrategy(Wait.forLogMessage(/ready for connections[\s\S]*port: 3306/));
+    const node = await this.#start("database", hosts.database, spec);
+    return { node, endpoint: `mysql://root:mariadb-secret@tcp(${node.address}:3306)/kubernetes` };
+  }
+
+  /** Three plain etcd members from the same image, without certificates. */
+  async addEtcd(): Promise<{ nodes: Node[]; endpoint: string }> {
+    const members = [0, 1, 2].map((index) => ({
+      name: `etcd-${index + 1}`,
+      host: hosts.database + index,
+      address: this.network.address(hosts.database + index),
+    }));
+    const initial = members.map(({ name, address }) => `${name}=http://${address}:2380`).join(",");
+    const nodes = await Promise.all(
+      members.map(({ name, host, address }) => {
+        const spec = this.#spec(keelsonImage, host, name)
+          .withEntrypoint(["etcd"])
+          .withCommand([
+            ...["--name", name, "--data-dir", `${dataDir}/etcd`, "--initial-cluster", initial],
+            ...["--listen-client-urls", "http://0.0.0.0:2379", "--advertise-client-urls", `http://${address}:2379`],
+            ...["--listen-peer-urls", "http://0.0.0.0:2380", "--initial-advertise-peer-urls", `http://${address}:2380`],
+          ])
+          .withWaitStrategy(Wait.forLogMessage(/ready to serve client requests/));
+        return this.#start(name, host, spec);
+      }),
+    );
+    return { nodes, endpoint: members.map(({ address }) => `http://${address}:2379`).join(",") };
+  }
+
+  async addRedis(): Promise<{ node: Node; url: string }> {
+    const spec = this.#spec(serviceImages.redis, hosts.database + 9, "redis").withWaitStrategy(
+      Wait.forLogMessage(/Ready to accept connections/),
+    );
+    const node = await this.#start("redis", hosts.database + 9, spec);
+    return { node, url: `redis://${node.address}:6379` };
+  }
+
+  /** The administrator's client certificate, from the kubeconfig that a server wrote. */
+  async adminCredentials(server = "server-1"): Promise<Credentials> {
+    const text = await this.node(server).exec("cat", `${dataDir}/server/cred/keelson.yaml`);
+    const kubeconfig = parse(text) as {
+      clusters: { cluster: { "certificate-authority-data": string } }[];
+      users: { user: { "client-certificate-data": string; "client-key-data": string } }[];
+    };
+    const decode = (data: string): string => Buffer.from(data, "base64").toString();
+    const { user } = kubeconfig.users[0]!;
+    return {
+      ca: decode(kubeconfig.clusters[0]!.cluster["certificate-authority-data"]),
+      cert: decode(user["client-certificate-data"]),
+      key: decode(user["client-key-data"]),
+    };
+  }
+
+  async remove(): Promise<void> {
+    await Promise.all([...this.nodes.values()].map((node) => node.remove()));
+    await this.network.remove();
+  }
+
+  #spec(image: string, host: number, name: string): NetworkedContainer {
+    return new NetworkedContainer(image, this.network, host, name);
+  }
+
+  async #start(name: string, host: number, spec: Parameters<typeof Node.start>[3]): Promise<Node> {
+    const node = await Node.start(name, host, this.network, spec);
+    this.nodes.set(name, node);
+    return node;
+  }
+}

@@ -1,0 +1,45 @@
+/** Child process of the storm: asks `/readyz` every 50 ms on a kept connection, and reports the latencies when told to. */
+import { Agent, request } from "node:https";
+
+interface Start {
+  server: string;
+  ca: string;
+  cert: string;
+  key: string;
+}
+
+const periodMs = 50;
+const latenciesMs: number[] = [];
+let failures = 0;
+
+process.on("message", (message: { start?: Start; stop?: true }) => {
+  if (message.start !== undefined) {
+    const { server, ...tls } = message.start;
+    const agent = new Agent({ keepAlive: true, ...tls });
+    setInterval(() => ask(server, agent), periodMs);
+    process.send?.({ ready: true });
+  }
+  if (message.stop) process.send?.(report());
+});
+process.once("disconnect", () => process.exit(0));
+
+function ask(server: string, agent: Agent): void {
+  const before = performance.now();
+  const fail = (): void => {
+    failures++;
+  };
+  const req = request(new URL("/readyz", server), { agent, timeout: 10_000 }, (res) => {
+    if (res.statusCode !== 200) fail();
+    res.resume();
+    res.once("end", () => latenciesMs.push(performance.now() - before));
+  });
+  req.once("timeout", () => req.destroy(new Error("timeout")));
+  req.once("error", fail);
+  req.end();
+}
+
+function report() {
+  const sorted = latenciesMs.toSorted((a, b) => a - b);
+  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+  return { count: sorted.length, failures, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
+}
