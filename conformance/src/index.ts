@@ -1,1 +1,15 @@
-export {};
+/** What other projects' tests use: programs of the host, and servers on free ports with their data in temporary folders. */
+export { findBinary, type HostBinary, lacks, requireAll, requireBinary } from "./host-binaries.ts";
+export {
+  type AdapterServer,
+  type Backend,
+  type BackendServer,
+  backends,
+  startAdapter,
+  startBackend,
+} from "./servers/adapter.ts";
+export type { DatabaseServer } from "./servers/database-server.ts";
+export { type EtcdServer, startEtcd } from "./servers/etcd.ts";
+export { startMariadb } from "./servers/mariadb.ts";
+export { startPostgres } from "./servers/postgres.ts";
+export { freePort, freePorts, ServerProcess } from "./servers/server-process.ts";

@@ -1,0 +1,59 @@
+import { join } from "node:path";
+import { type DataDirectory, makeDataDirectory } from "./data-directory.ts";
+import type { DatabaseServer } from "./database-server.ts";
+import { startMariadb } from "./mariadb.ts";
+import { startPostgres } from "./postgres.ts";
+import { freePort, ServerProcess } from "./server-process.ts";
+
+/** The SQL backends of the adapter. */
+export const backends = ["sqlite", "postgres", "mariadb"] as const;
+export type Backend = (typeof backends)[number];
+
+/** An adapter in its own process. */
+export interface AdapterServer {
+  url: string;
+  process: ServerProcess;
+}
+
+/** Starts an adapter on a free port; the port stays the same over restarts of the process. */
+export async function startAdapter(endpoint: string): Promise<AdapterServer> {
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const server = new ServerProcess({
+    name: "datastore",
+    file: process.execPath,
+    args: [join(import.meta.dirname, "adapter-process.ts"), endpoint, url],
+    ready: (output) => output.includes("listening on "),
+  });
+  await server.start();
+  return { url, process: server };
+}
+
+/** Where adapters store: a database server or a folder, with as many fresh stores in it as one asks for. */
+export interface BackendServer {
+  backend: Backend;
+  /** Undefined for SQLite. */
+  database: DatabaseServer | undefined;
+  /** The endpoint of a store that nobody has used yet. */
+  freshEndpoint(): string;
+  close(): Promise<void>;
+}
+
+export async function startBackend(backend: Backend): Promise<BackendServer> {
+  let stores = 0;
+  if (backend === "sqlite") {
+    const directory: DataDirectory = await makeDataDirectory("sqlite");
+    return {
+      backend,
+      database: undefined,
+      freshEndpoint: () => `sqlite://${join(directory.path, `state-${stores++}.db`)}`,
+      close: () => directory.remove(),
+    };
+  }
+  const database = await (backend === "postgres" ? startPostgres() : startMariadb());
+  return {
+    backend,
+    database,
+    freshEndpoint: () => database.endpoint(`store_${stores++}`),
+    close: () => database.close(),
+  };
+}
