@@ -1,1 +1,3 @@
-export {};
+export { createDatastore, type Datastore, type DatastoreConfig } from "./datastore.ts";
+export { datastoreConfig, datastoreOptions } from "./options.ts";
+export type { ListenOptions, ListenTls } from "./server/listener.ts";

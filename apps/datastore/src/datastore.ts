@@ -1,0 +1,68 @@
+import { type Dependencies, type Service, withDefaults } from "@keelson/service";
+import { type CompactionPolicy, Core } from "./core.ts";
+import { openLog } from "./log/open-log.ts";
+import { GrpcServer } from "./server/http2-grpc.ts";
+import { Listener, type ListenOptions } from "./server/listener.ts";
+import { etcdMethods } from "./services/etcd-methods.ts";
+
+export interface DatastoreConfig {
+  /** Database, as kine and k3s take it: `sqlite:///path`, `postgres://…`, `mysql://…`, `http(s)://…` for an etcd. */
+  endpoint: string;
+  /** Addresses to serve etcd's API on. */
+  listen: readonly ListenOptions[];
+  /** Client URLs that other machines reach this server by; the listen addresses when empty. */
+  advertiseClientUrls?: readonly string[];
+  /** Name in MemberList ("keelson"). */
+  name?: string;
+  /** Memory for values, in bytes (64 MiB). */
+  cacheBytes?: number;
+  /** Compaction of our own accord (5 minutes, at least 1,000 and at most 250,000 revisions). */
+  compaction?: Partial<CompactionPolicy>;
+  /** Period of progress notifications to watches that ask for them (5 s). */
+  progressNotifyIntervalMs?: number;
+}
+
+export interface Datastore extends Service {
+  /** URLs that are served, with the actual ports, once started. */
+  readonly addresses: readonly string[];
+}
+
+const defaultCompaction: CompactionPolicy = { retentionMs: 300_000, minRetain: 1_000, maxRetain: 250_000 };
+
+/** Serves etcd's v3 API from the database that `config.endpoint` names. */
+export function createDatastore(config: DatastoreConfig, deps: Partial<Dependencies> = {}): Datastore {
+  const { log: logger, clock } = withDefaults(deps);
+  const addresses: string[] = [];
+  const log = openLog(config.endpoint, {
+    logger,
+    clock,
+    memberName: config.name ?? "keelson",
+    clientUrls: () => [...(config.advertiseClientUrls ?? addresses.filter((url) => !url.startsWith("unix:")))],
+  });
+  const core = new Core({
+    log,
+    clock,
+    logger,
+    cacheBytes: config.cacheBytes ?? 64 << 20,
+    compaction: { ...defaultCompaction, ...config.compaction },
+    progressNotifyIntervalMs: config.progressNotifyIntervalMs ?? 5_000,
+  });
+  const listeners: Listener[] = [];
+  return {
+    addresses,
+    async start() {
+      await core.start();
+      const grpc = new GrpcServer(etcdMethods(core), logger);
+      for (const options of config.listen) {
+        const listener = new Listener(options, grpc, (_request, response) => response.writeHead(404).end());
+        listeners.push(listener);
+        addresses.push(await listener.start());
+      }
+      logger.info({ addresses }, "datastore ready");
+    },
+    async stop() {
+      for (const listener of listeners.splice(0)) await listener.stop();
+      await core.stop();
+    },
+  };
+}

@@ -1,0 +1,163 @@
+import { encodeKeyValue, keyValueSize, valueInKeyValue, writeKeyValue } from "./key-value-bytes.ts";
+import type { Version } from "./version.ts";
+
+/** Reads values of rows; see AppendLog.readValues. */
+export type ReadValues = (
+  versions: readonly Version[],
+) => (Uint8Array | undefined)[] | Promise<(Uint8Array | undefined)[]>;
+
+const recordHeaderBytes = 8;
+/** A read of more than this share of the cache goes past it, so that one big list does not empty it. */
+const largestFillShare = 1 / 8;
+
+/**
+ * Encoded KeyValues in one big ring of bytes: the newest writes and the latest reads that missed. A version remembers
+ * where its bytes were put; they are still there unless the ring has since come around. No per-value objects, so the
+ * cache costs what it holds.
+ */
+export class ValueCache {
+  readonly #ring: Buffer;
+  readonly #capacity: number;
+  readonly #read: ReadValues;
+  /** Bytes ever written, padding included; its remainder is the place in the ring. */
+  #end = 0;
+  /** Values whose rows are not committed yet, so that the log cannot be asked for them. */
+  readonly #uncommitted = new Map<Version, Uint8Array | undefined>();
+  hits = 0;
+  misses = 0;
+
+  constructor(capacityBytes: number, read: ReadValues) {
+    this.#capacity = Math.max(1 << 16, capacityBytes & ~7);
+    // Untouched memory costs nothing: the pages come into being as the ring fills.
+    this.#ring = Buffer.allocUnsafeSlow(this.#capacity);
+    this.#read = read;
+  }
+
+  /** Takes the value of a row that was just given its final revision, before its commit. */
+  stage(version: Version, value: Uint8Array | undefined): void {
+    this.#uncommitted.set(version, value);
+    this.#store(version, value);
+  }
+
+  /** The row is committed, or taken back: the log decides from now on. */
+  settle(version: Version): void {
+    this.#uncommitted.delete(version);
+  }
+
+  /** Takes the value of a committed row that came along with it. */
+  add(version: Version, value: Uint8Array | undefined): void {
+    this.#store(version, value);
+  }
+
+  /** The value of a row that this batch has staged and not yet encoded, or that is cached, or undefined. */
+  peekValue(version: Version): Uint8Array | undefined {
+    const staged = this.#uncommitted.get(version);
+    if (staged !== undefined) return staged;
+    const bytes = this.#find(version);
+    return bytes === undefined ? undefined : valueInKeyValue(version, bytes);
+  }
+
+  /**
+   * Encoded KeyValues, in order; undefined where compaction removed the row meanwhile. Synchronous results are views
+   * into the ring: use them before anything else runs.
+   */
+  load(versions: readonly Version[]): (Buffer | undefined)[] | Promise<(Buffer | undefined)[]> {
+    const found = new Array<Buffer | undefined>(versions.length);
+    let missing: number[] | undefined;
+    for (let at = 0; at < versions.length; at++) {
+      const bytes = this.#find(versions[at]!);
+      if (bytes !== undefined) found[at] = bytes;
+      else if (missing === undefined) missing = [at];
+      else missing.push(at);
+    }
+    this.hits += versions.length - (missing?.length ?? 0);
+    return missing === undefined ? found : this.#loadMissing(versions, found, missing);
+  }
+
+  /** As {@link load} for one version. */
+  loadOne(version: Version): Buffer | undefined | Promise<Buffer | undefined> {
+    const bytes = this.#find(version);
+    if (bytes !== undefined) {
+      this.hits++;
+      return bytes;
+    }
+    const loaded = this.load([version]);
+    return loaded instanceof Promise ? loaded.then((list) => list[0]) : loaded[0];
+  }
+
+  #loadMissing(
+    versions: readonly Version[],
+    found: (Buffer | undefined)[],
+    missing: readonly number[],
+  ): (Buffer | undefined)[] | Promise<(Buffer | undefined)[]> {
+    this.misses += missing.length;
+    const wanted = missing.map((at) => versions[at]!);
+    const values = this.#read(wanted);
+    if (!(values instanceof Promise)) return this.#fill(versions, found, missing, values);
+    // The ring may move on while the log is read: keep what was found, not where it was.
+    for (let at = 0; at < found.length; at++) if (found[at] !== undefined) found[at] = Buffer.from(found[at]!);
+    return values.then((list) => this.#fill(versions, found, missing, list));
+  }
+
+  #fill(
+    versions: readonly Version[],
+    found: (Buffer | undefined)[],
+    missing: readonly number[],
+    values: readonly (Uint8Array | undefined)[],
+  ): (Buffer | undefined)[] {
+    let bytes = 0;
+    for (let at = 0; at < missing.length; at++) {
+      const version = versions[missing[at]!]!;
+      const value = values[at];
+      if (value === undefined && version.version !== 0) continue;
+      found[missing[at]!] = encodeKeyValue(version, value);
+      bytes += value?.length ?? 0;
+    }
+    if (bytes > this.#capacity * largestFillShare) return found;
+    // Storing may overwrite ring bytes that `found` still points to: keep those first.
+    if (missing.length < found.length) {
+      for (let at = 0; at < found.length; at++) if (found[at] !== undefined) found[at] = Buffer.from(found[at]!);
+    }
+    for (const at of missing) if (found[at] !== undefined) this.#storeBytes(versions[at]!, found[at]!);
+    return found;
+  }
+
+  #find(version: Version): Buffer | undefined {
+    if (version.slot >= 0) {
+      const position = version.slot * 8;
+      if (position >= this.#end - this.#capacity) {
+        const offset = position % this.#capacity;
+        const length = this.#ring.readUInt32LE(offset);
+        return this.#ring.subarray(offset + recordHeaderBytes, offset + recordHeaderBytes + length);
+      }
+    }
+    if (this.#uncommitted.size > 0 && this.#uncommitted.has(version)) {
+      return encodeKeyValue(version, this.#uncommitted.get(version));
+    }
+    return undefined;
+  }
+
+  #store(version: Version, value: Uint8Array | undefined): void {
+    const length = keyValueSize(version, value?.length ?? 0);
+    const offset = this.#reserve(version, length);
+    if (offset >= 0) writeKeyValue(this.#ring, offset, version, value);
+  }
+
+  #storeBytes(version: Version, bytes: Buffer): void {
+    const offset = this.#reserve(version, bytes.length);
+    if (offset >= 0) this.#ring.set(bytes, offset);
+  }
+
+  /** Makes room for one record and notes its place in the version; -1 when it is too large to be kept. */
+  #reserve(version: Version, length: number): number {
+    const total = (recordHeaderBytes + length + 7) & ~7;
+    if (total > this.#capacity * largestFillShare) return -1;
+    const left = this.#capacity - (this.#end % this.#capacity);
+    if (total > left) this.#end += left;
+    const offset = this.#end % this.#capacity;
+    version.slot = this.#end / 8;
+    this.#end += total;
+    this.#ring.writeUInt32LE(length, offset);
+    return offset + recordHeaderBytes;
+  }
+}

@@ -1,0 +1,33 @@
+import { type Clock, KeelsonError, type Logger } from "@keelson/service";
+import type { AppendLog } from "./append-log.ts";
+import { SqliteLog } from "./sqlite.ts";
+
+export interface LogOptions {
+  logger: Logger;
+  clock: Clock;
+  memberName: string;
+  clientUrls: () => string[];
+}
+
+/** kine's default when no endpoint is given. */
+const defaultSqlitePath = "./db/state.db";
+
+/** The log that an endpoint names. Schemes are kine's; what follows the scheme of SQLite is a path. */
+export function openLog(endpoint: string, options: LogOptions): AppendLog {
+  const { logger, memberName, clientUrls } = options;
+  const [, scheme = "sqlite", rest = ""] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/s.exec(endpoint) ?? [];
+  switch (scheme) {
+    case "sqlite":
+      return new SqliteLog({ path: sqlitePath(rest), log: logger, memberName, clientUrls });
+    default:
+      throw new KeelsonError("datastore/endpoint", `the datastore endpoint has the unknown scheme ${scheme}://`, {
+        hint: "use sqlite://, postgres://, mysql://, or http(s):// for an etcd",
+      });
+  }
+}
+
+/** Parameters after `?` are settings of kine's SQLite library; ours are fixed, so they are dropped. */
+function sqlitePath(rest: string): string {
+  const path = rest.replace(/^file:/, "").split("?")[0]!;
+  return path === "" ? defaultSqlitePath : path;
+}

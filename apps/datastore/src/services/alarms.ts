@@ -1,0 +1,76 @@
+import { alarmActions, alarmTypes, etcdErrors, services } from "@keelson/protocol/etcd";
+import type { Core } from "../core.ts";
+import type { UnaryMethod } from "../server/rpc.ts";
+import { messageMethod } from "./message-method.ts";
+
+/** The setting that keeps alarms across restarts: `<member id>:<alarm>` separated by commas. */
+const settingName = "alarms";
+
+interface Alarm {
+  memberId: bigint;
+  alarm: number;
+}
+
+/** etcd's alarms: NOSPACE refuses requests that put, CORRUPT only shows. */
+export class Alarms {
+  readonly #core: Core;
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  get active(): Alarm[] {
+    const stored = this.#core.state.settings.get(settingName) ?? "";
+    return stored
+      .split(",")
+      .filter((entry) => entry !== "")
+      .map((entry) => {
+        const [memberId = "0", alarm = "0"] = entry.split(":");
+        return { memberId: BigInt(memberId), alarm: Number(alarm) };
+      });
+  }
+
+  refuseWhenFull(): void {
+    if (this.#core.state.settings.size === 0 || !this.#core.state.settings.has(settingName)) return;
+    if (this.active.some(({ alarm }) => alarm === alarmTypes.noSpace)) throw etcdErrors.noSpace();
+  }
+
+  method(): UnaryMethod {
+    return messageMethod(services.maintenance.alarm, async (request) => {
+      const memberId = request.memberId === 0n ? this.#core.state.memberId : request.memberId;
+      const same = (other: Alarm): boolean => other.memberId === memberId && other.alarm === request.alarm;
+      const { active } = this;
+      switch (request.action) {
+        case alarmActions.activate: {
+          const alarm = { memberId, alarm: request.alarm };
+          if (!active.some(same)) await this.#store([...active, alarm]);
+          return { header: this.#core.header(), alarms: [alarm] };
+        }
+        case alarmActions.deactivate: {
+          const ended = active.filter(same);
+          if (ended.length > 0) await this.#store(active.filter((other) => !same(other)));
+          return { header: this.#core.header(), alarms: ended };
+        }
+        default: {
+          const shown = active.filter((alarm) => request.alarm === alarmTypes.none || alarm.alarm === request.alarm);
+          return { header: this.#core.header(), alarms: shown };
+        }
+      }
+    });
+  }
+
+  async #store(alarms: Alarm[]): Promise<void> {
+    const { settings } = this.#core.state;
+    const value = alarms.map(({ memberId, alarm }) => `${memberId}:${alarm}`).join(",");
+    await this.#core.write((scope) => {
+      const before = settings.get(settingName);
+      scope.settings.set(settingName, value === "" ? undefined : value);
+      if (value === "") settings.delete(settingName);
+      else settings.set(settingName, value);
+      scope.onRollback(() => {
+        if (before === undefined) settings.delete(settingName);
+        else settings.set(settingName, before);
+      });
+    });
+  }
+}

@@ -1,0 +1,244 @@
+import { keyValueSize, valueInKeyValue, varintSize, writeKeyValue, writeVarint } from "../engine/key-value-bytes.ts";
+import type { DeleteOutcome, Outcome, PutOutcome, RangeOutcome, TxnOutcome } from "../engine/operations.ts";
+import { finishRange, isCustom, sortsByValue } from "../engine/range.ts";
+import type { ValueCache } from "../engine/value-cache.ts";
+import type { Version } from "../engine/version.ts";
+import { grpcFrame, grpcPrefixBytes } from "../server/rpc.ts";
+
+/**
+ * Encoders from outcomes straight to response frames. Two passes over a small plan: sizes, then bytes, so that each
+ * response is one allocation and each value is copied once, out of the cache.
+ */
+export class KvEncoder {
+  /** The header's cluster id, member id and raft term, encoded: all but the revision. */
+  readonly #identity: Buffer;
+  readonly #cache: ValueCache;
+
+  constructor(identity: Buffer, cache: ValueCache) {
+    this.#identity = identity;
+    this.#cache = cache;
+  }
+
+  /** The most common answer of all, without a plan: one key or none. */
+  encodeGet(version: Version | undefined, keysOnly: boolean, revision: number): Buffer | Promise<Buffer> {
+    if (version === undefined) return this.#writeGet(undefined, revision);
+    if (keysOnly) return this.#writeGet(keyOnly(version), revision);
+    const bytes = this.#cache.loadOne(version);
+    return bytes instanceof Promise
+      ? bytes.then((loaded) => this.#writeGet(loaded, revision))
+      : this.#writeGet(bytes, revision);
+  }
+
+  /** `before` is the revision that a transaction found; without one it is that of the header. */
+  encode(outcome: Outcome, revision: number, before = revision): Buffer | Promise<Buffer> {
+    const wanted: Version[] = [];
+    collect(outcome, wanted);
+    if (wanted.length === 0) return this.#write(outcome, new Plan(new Map(), revision, before));
+    const loaded = this.#cache.load(wanted);
+    return loaded instanceof Promise
+      ? loaded.then((list) => this.#write(outcome, new Plan(byVersion(wanted, list), revision, before)))
+      : this.#write(outcome, new Plan(byVersion(wanted, loaded), revision, before));
+  }
+
+  /** A response that is only a header. */
+  encodeHeader(revision: number): Buffer {
+    const headerSize = this.#headerSize(revision);
+    const frame = grpcFrame(1 + varintSize(headerSize) + headerSize);
+    this.#writeHeader(frame, grpcPrefixBytes, revision);
+    return frame;
+  }
+
+  #writeGet(kv: Buffer | undefined, revision: number): Buffer {
+    const headerSize = this.#headerSize(revision);
+    let size = 1 + varintSize(headerSize) + headerSize;
+    if (kv !== undefined) size += 1 + varintSize(kv.length) + kv.length + 2;
+    const frame = grpcFrame(size);
+    let at = this.#writeHeader(frame, grpcPrefixBytes, revision);
+    if (kv === undefined) return frame;
+    at = writeBytes(frame, at, 0x12, kv);
+    frame[at++] = 0x20;
+    frame[at] = 1;
+    return frame;
+  }
+
+  #write(outcome: Outcome, plan: Plan): Buffer {
+    const { revision } = plan;
+    const body = plan.response(outcome);
+    const headerSize = this.#headerSize(revision);
+    const frame = grpcFrame(1 + varintSize(headerSize) + headerSize + body.size);
+    body.write(frame, this.#writeHeader(frame, grpcPrefixBytes, revision));
+    return frame;
+  }
+
+  #headerSize(revision: number): number {
+    return this.#identity.length + 1 + varintSize(revision);
+  }
+
+  #writeHeader(frame: Buffer, at: number, revision: number): number {
+    frame[at++] = 0x0a;
+    at = writeVarint(frame, at, this.#headerSize(revision));
+    at += this.#identity.copy(frame, at);
+    frame[at++] = 0x18;
+    return writeVarint(frame, at, revision);
+  }
+}
+
+/** A piece of a response whose size is known before it is written. */
+interface Piece {
+  size: number;
+  write(target: Buffer, at: number): number;
+}
+
+/** Plans the fields after the header. Headers of operations inside a transaction carry only a revision. */
+class Plan {
+  readonly #kvs: Map<Version, Buffer | undefined>;
+  readonly revision: number;
+  readonly #before: number;
+
+  constructor(kvs: Map<Version, Buffer | undefined>, revision: number, before: number) {
+    this.#kvs = kvs;
+    this.revision = revision;
+    this.#before = before;
+  }
+
+  response(outcome: Outcome): Piece {
+    switch (outcome.kind) {
+      case "range":
+        return this.#range(outcome);
+      case "put":
+        return this.#put(outcome);
+      case "delete":
+        return this.#delete(outcome);
+      case "txn":
+        return this.#txn(outcome);
+    }
+  }
+
+  #range(outcome: RangeOutcome): Piece {
+    const { op, count } = outcome;
+    const finished = finishRange(outcome, (version) => {
+      const bytes = this.#kvs.get(version);
+      return bytes === undefined ? new Uint8Array(0) : valueInKeyValue(version, bytes);
+    });
+    const pieces: Piece[] = [];
+    for (const version of finished.versions) {
+      const bytes = op.keysOnly ? keyOnly(version) : this.#kvs.get(version);
+      if (bytes !== undefined) pieces.push(bytesField(0x12, bytes));
+    }
+    if (finished.more) pieces.push(numberField(0x18, 1));
+    if (count > 0) pieces.push(numberField(0x20, count));
+    return join(pieces);
+  }
+
+  #put(outcome: PutOutcome): Piece {
+    const bytes = outcome.previous === undefined ? undefined : this.#kvs.get(outcome.previous);
+    return bytes === undefined ? nothing : bytesField(0x12, bytes);
+  }
+
+  #delete(outcome: DeleteOutcome): Piece {
+    const pieces: Piece[] = [];
+    if (outcome.deleted > 0) pieces.push(numberField(0x10, outcome.deleted));
+    for (const version of outcome.previous) {
+      const bytes = this.#kvs.get(version);
+      if (bytes !== undefined) pieces.push(bytesField(0x1a, bytes));
+    }
+    return join(pieces);
+  }
+
+  #txn(outcome: TxnOutcome): Piece {
+    const pieces: Piece[] = [];
+    if (outcome.succeeded) pieces.push(numberField(0x10, 1));
+    for (const inner of outcome.responses) pieces.push(messageField(0x1a, this.#operation(inner)));
+    return join(pieces);
+  }
+
+  /** ResponseOp: response_range=1, response_put=2, response_delete_range=3, response_txn=4. */
+  #operation(outcome: Outcome): Piece {
+    const wrote = outcome.kind === "put" || outcome.afterWrite;
+    const header = messageField(0x0a, numberField(0x18, wrote ? this.revision : this.#before));
+    const tags = { range: 0x0a, put: 0x12, delete: 0x1a, txn: 0x22 };
+    return messageField(tags[outcome.kind], join([header, this.response(outcome)]));
+  }
+}
+
+const nothing: Piece = { size: 0, write: (_target, at) => at };
+
+function join(pieces: Piece[]): Piece {
+  let size = 0;
+  for (const piece of pieces) size += piece.size;
+  return {
+    size,
+    write(target, at) {
+      for (const piece of pieces) at = piece.write(target, at);
+      return at;
+    },
+  };
+}
+
+function numberField(tag: number, value: number): Piece {
+  return {
+    size: 1 + varintSize(value),
+    write(target, at) {
+      target[at++] = tag;
+      return writeVarint(target, at, value);
+    },
+  };
+}
+
+function bytesField(tag: number, bytes: Buffer): Piece {
+  return {
+    size: 1 + varintSize(bytes.length) + bytes.length,
+    write: (target, at) => writeBytes(target, at, tag, bytes),
+  };
+}
+
+function messageField(tag: number, message: Piece): Piece {
+  return {
+    size: 1 + varintSize(message.size) + message.size,
+    write(target, at) {
+      target[at++] = tag;
+      return message.write(target, writeVarint(target, at, message.size));
+    },
+  };
+}
+
+function writeBytes(target: Buffer, at: number, tag: number, bytes: Buffer): number {
+  target[at++] = tag;
+  at = writeVarint(target, at, bytes.length);
+  target.set(bytes, at);
+  return at + bytes.length;
+}
+
+function keyOnly(version: Version): Buffer {
+  const bytes = Buffer.allocUnsafe(keyValueSize(version, 0));
+  writeKeyValue(bytes, 0, version, undefined);
+  return bytes;
+}
+
+/** The versions whose values a response shows. */
+function collect(outcome: Outcome, into: Version[]): void {
+  switch (outcome.kind) {
+    case "range": {
+      if (outcome.op.keysOnly && !sortsByValue(outcome)) return;
+      const { versions, op } = outcome;
+      // A plain range holds one version more than its limit, only to know that there is more.
+      const shown = isCustom(op) || op.limit === 0 ? versions.length : Math.min(versions.length, op.limit);
+      for (let at = 0; at < shown; at++) into.push(versions[at]!);
+      return;
+    }
+    case "put":
+      if (outcome.previous !== undefined) into.push(outcome.previous);
+      return;
+    case "delete":
+      into.push(...outcome.previous);
+      return;
+    case "txn":
+      for (const inner of outcome.responses) collect(inner, into);
+  }
+}
+
+function byVersion(versions: Version[], bytes: (Buffer | undefined)[]): Map<Version, Buffer | undefined> {
+  const map = new Map<Version, Buffer | undefined>();
+  for (let at = 0; at < versions.length; at++) map.set(versions[at]!, bytes[at]);
+  return map;
+}
