@@ -8,5 +8,6 @@ export { type EtcdLayout, etcdLayout } from "./layout.ts";
 export { hasMemberData } from "./member-files.ts";
 export type { EtcdMember } from "./membership.ts";
 export type { ObjectStore, S3Config } from "./snapshots/object-store.ts";
+export { S3Store } from "./snapshots/s3-store.ts";
 export type { Snapshot } from "./snapshots/snapshot-name.ts";
 export { defaultSchedule, type SnapshotConfig, SnapshotService } from "./snapshots/snapshot-service.ts";

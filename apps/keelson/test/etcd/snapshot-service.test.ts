@@ -1,0 +1,75 @@
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ManualClock, silentLogger } from "@keelson/service";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { EtcdClusterApi } from "../../src/etcd/cluster-api.ts";
+import type { Snapshot } from "../../src/etcd/snapshots/snapshot-name.ts";
+import { SnapshotService } from "../../src/etcd/snapshots/snapshot-service.ts";
+
+let directory: string;
+let clock: ManualClock;
+let inventory: readonly Snapshot[];
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "keelson-snapshots-"));
+  clock = new ManualClock();
+  inventory = [];
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+/** A cluster whose snapshots are random pages and the digest that etcd appends, cut short on request. */
+function service(options: { cutBytes?: number } = {}): SnapshotService {
+  const cluster = {
+    async *snapshot() {
+      const pages = randomBytes(4_096);
+      const whole = Buffer.concat([pages, createHash("sha256").update(pages).digest()]);
+      yield whole.subarray(0, 1_000);
+      yield whole.subarray(1_000, whole.length - (options.cutBytes ?? 0));
+    },
+  } as Partial<EtcdClusterApi> as EtcdClusterApi;
+  const onChange = async (snapshots: readonly Snapshot[]): Promise<void> => {
+    inventory = snapshots;
+  };
+  return new SnapshotService(
+    { directory, nodeName: "server-1", schedule: "", retention: 2 },
+    { log: silentLogger, clock, cluster, onChange },
+  );
+}
+
+test("retention keeps the newest scheduled ones and all that have another name", async () => {
+  const snapshots = service();
+  await snapshots.save({ base: "before-upgrade" });
+  for (let count = 0; count < 4; count++) {
+    clock.advance(1_000);
+    await snapshots.save();
+  }
+  expect(await snapshots.prune()).toHaveLength(2);
+  expect((await snapshots.list()).map(({ name }) => name)).toEqual([
+    expect.stringMatching(/^etcd-snapshot-server-1-\d+$/),
+    expect.stringMatching(/^etcd-snapshot-server-1-\d+$/),
+    expect.stringMatching(/^before-upgrade-server-1-\d+$/),
+  ]);
+  expect(inventory).toHaveLength(3);
+});
+
+test("a snapshot that ends early is refused and leaves no file", async () => {
+  const snapshots = service({ cutBytes: 100 });
+  await expect(snapshots.save()).rejects.toMatchObject({ code: "snapshot/corrupt" });
+  expect(await snapshots.list()).toEqual([]);
+});
+
+test("a name that is a path is refused", async () => {
+  await expect(service().save({ base: "../../etc/x" })).rejects.toMatchObject({ code: "snapshot/bad-name" });
+  await expect(service().delete("../snapshot-server-1-1700000000")).rejects.toMatchObject({
+    code: "snapshot/not-found",
+  });
+});
+
+test("deleting is by name, and the inventory follows", async () => {
+  const snapshots = service();
+  const [saved] = await snapshots.save({ compress: true });
+  await snapshots.delete(saved!.name);
+  expect(inventory).toEqual([]);
+});
