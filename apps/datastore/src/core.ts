@@ -71,17 +71,11 @@ export class Core implements Service {
   async start(): Promise<void> {
     const { log, store, lessor, cache, clock } = this;
     const startedMs = clock.monotonic();
-    this.state = await log.open();
-    store.committed = this.state.currentRevision;
-    store.head = this.state.currentRevision;
-    store.compacted = this.state.compactedRevision;
-    const loader = new Loader(store, lessor, clock.monotonic());
-    await log.load(
-      (row) => loader.row(row),
-      (lease) => loader.lease(lease),
-    );
-    const purge = new PurgePlan(store, loader.finish());
-    lessor.renewAll(clock.monotonic());
+    this.state = await log.open({
+      apply: (changes) => this.#applyForeign(changes),
+      lost: (state) => this.#reload(state),
+    });
+    const purge = await this.#load();
     const identity = encodeIdentity(this.state);
     this.encoder = new KvEncoder(identity, cache);
     this.hub = new WatchHub(store, cache, identity, (error) => {
@@ -95,10 +89,8 @@ export class Core implements Service {
       purge,
       clock,
       logger: this.#logger,
-      applyForeign: (changes) => this.applyForeign(changes),
       onCommitted: (versions, revision) => this.hub.publish(versions, revision),
     });
-    log.onForeign(() => this.#learn());
     this.#startTimers();
     this.#logger.info(
       {
@@ -120,38 +112,7 @@ export class Core implements Service {
 
   /** Resolves once every write that anyone was answered before now is visible here; undefined when it already is. */
   linearize(): Promise<void> | undefined {
-    const asked = this.log.readIndex(this.store.committed);
-    if (asked === undefined) return undefined;
-    return asked.then(async (changes) => {
-      // Rows of a batch of ours that is under way may be among them: it has to land first.
-      if (changes.currentRevision > this.store.committed) await this.queue.landed();
-      this.applyForeign(changes);
-    });
-  }
-
-  /** Takes over what others wrote, or what an uncertain commit of ours left behind. */
-  applyForeign(changes: ForeignChanges): void {
-    const { store, lessor, cache, clock } = this;
-    const nowMs = clock.monotonic();
-    for (const change of changes.leases) {
-      const lease = lessor.get(change.id);
-      if (change.kind === "grant" && lease === undefined) lessor.grant(change.id, change.ttlSeconds, nowMs);
-      else if (change.kind === "revoke" && lease !== undefined) lessor.remove(lease);
-      else if (change.kind === "renew" && lease !== undefined) lessor.renew(lease, nowMs);
-    }
-    const news: Version[] = [];
-    for (const row of changes.rows) {
-      if (row.id <= store.committed && row.id <= store.head) continue;
-      const version = versionOf(store.index.ensure(row.key), row, lessor);
-      cache.add(version, row.value);
-      store.addCommitted(version);
-      if (version.lease !== undefined) lessor.arm(version.lease, nowMs);
-      news.push(version);
-    }
-    if (changes.compactedRevision > store.compacted) store.compacted = changes.compactedRevision;
-    for (const [name, value] of changes.settings) this.state.settings.set(name, value);
-    if (news.length > 0) this.hub.publish(news, store.committed);
-    this.hub.pump();
+    return this.log.readIndex();
   }
 
   /** Queues a change that is no KV request; resolves with the store's revision once it is durable. */
@@ -210,10 +171,57 @@ export class Core implements Service {
     scope.onRollback(() => this.lessor.restore(lease));
   }
 
-  #learn(): void {
-    this.linearize()?.catch((error) =>
-      this.#logger.warn({ err: error }, "changes of other replicas could not be read"),
+  /** Fills the empty state from the log. */
+  async #load(): Promise<PurgePlan> {
+    const { store, lessor, clock, log } = this;
+    store.reset(this.state.currentRevision, this.state.compactedRevision);
+    const loader = new Loader(store, lessor, clock.monotonic());
+    await log.load(
+      (row) => loader.row(row),
+      (lease) => loader.lease(lease),
     );
+    const purge = new PurgePlan(store, loader.finish());
+    lessor.renewAll(clock.monotonic());
+    return purge;
+  }
+
+  /** Starts over from the log: what is in memory has missed something that cannot be caught up with. */
+  #reload(state: LogState): void {
+    this.state = state;
+    this.lessor.clear();
+    this.#load()
+      .then((purge) => {
+        this.queue.replacePurgePlan(purge);
+        this.hub.restart();
+      })
+      .catch((error) => this.#logger.error({ err: error }, "the datastore could not be loaded again"));
+  }
+
+  /** Takes over what others wrote, or what an uncertain commit of ours left behind. */
+  #applyForeign(changes: ForeignChanges): void {
+    const { store, lessor, cache, clock } = this;
+    const nowMs = clock.monotonic();
+    for (const change of changes.leases) {
+      const lease = lessor.get(change.id);
+      if (change.kind === "grant" && lease === undefined) lessor.grant(change.id, change.ttlSeconds, nowMs);
+      else if (change.kind === "renew" && lease !== undefined) lessor.renew(lease, nowMs);
+    }
+    const news: Version[] = [];
+    for (const row of changes.rows) {
+      const version = versionOf(store.index.ensure(row.key), row, lessor);
+      cache.add(version, row.value);
+      store.addCommitted(version);
+      if (version.lease !== undefined) lessor.arm(version.lease, nowMs);
+      news.push(version);
+    }
+    for (const change of changes.leases) {
+      const lease = change.kind === "revoke" ? lessor.get(change.id) : undefined;
+      if (lease !== undefined) lessor.remove(lease);
+    }
+    if (changes.compactedRevision > store.compacted) store.compacted = changes.compactedRevision;
+    for (const [name, value] of changes.settings) this.state.settings.set(name, value);
+    if (news.length > 0) this.hub.publish(news, store.committed);
+    this.hub.pump();
   }
 
   #startTimers(): void {

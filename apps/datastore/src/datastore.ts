@@ -36,8 +36,6 @@ export function createDatastore(config: DatastoreConfig, deps: Partial<Dependenc
   const log = openLog(config.endpoint, {
     logger,
     clock,
-    memberName: config.name ?? "keelson",
-    clientUrls: () => [...(config.advertiseClientUrls ?? addresses.filter((url) => !url.startsWith("unix:")))],
   });
   const core = new Core({
     log,
@@ -58,6 +56,8 @@ export function createDatastore(config: DatastoreConfig, deps: Partial<Dependenc
         listeners.push(listener);
         addresses.push(await listener.start());
       }
+      const clientUrls = config.advertiseClientUrls ?? addresses.filter((url) => !url.startsWith("unix:"));
+      log.announce({ name: config.name ?? "keelson", clientUrls });
       logger.info({ addresses }, "datastore ready");
     },
     async stop() {

@@ -66,6 +66,11 @@ export class Lessor {
     lease.deadlineMs = nowMs + lease.ttlSeconds * 1_000;
   }
 
+  clear(): void {
+    this.#leases.clear();
+    this.#queue.length = 0;
+  }
+
   /** Gives every lease its full TTL again, as a new leader does. */
   renewAll(nowMs: number): void {
     for (const lease of this.#leases.values()) this.renew(lease, nowMs);

@@ -11,21 +11,25 @@ import { Version as VersionNode } from "./version.ts";
  * once, readers only after {@link commit}; {@link rollback} takes back everything that is not committed.
  */
 export class MvccStore {
-  readonly index = new KeyIndex();
-  readonly history = new History();
+  index = new KeyIndex();
+  history = new History();
   /** Newest committed revision: what readers see and response headers say. */
-  committed: number;
+  committed = 1;
   /** Id of the newest row, staged ones included. */
-  head: number;
+  head = 1;
   /** Reads and watches below it fail. A store that was never compacted is at -1, as in etcd. */
-  compacted: number;
+  compacted = -1;
   /** Staged versions, oldest first. */
   #staged: Version[] = [];
 
-  constructor(state: { committed: number; compacted: number } = { committed: 1, compacted: -1 }) {
-    this.committed = state.committed;
-    this.head = state.committed;
-    this.compacted = state.compacted;
+  /** Empties the store; a loader fills it again. */
+  reset(committed: number, compacted: number): void {
+    this.index = new KeyIndex();
+    this.history = new History();
+    this.committed = committed;
+    this.head = committed;
+    this.compacted = compacted;
+    this.#staged = [];
   }
 
   /** Adds the next row: a put, or a tombstone when `kind` is "delete". The key must be alive for a tombstone. */

@@ -8,15 +8,17 @@ import type { Key } from "../engine/version.ts";
  *    writing needs the *turn* ({@link AppendLog.acquire}) and whoever has the turn first sees every row before it.
  * 2. **A turn ends by {@link LogTurn.commit} or {@link LogTurn.release}.** `commit` resolves when the batch is durable
  *    and applies all of it or nothing. It rejects when the batch failed *or its fate is unknown*: the engine then
- *    takes the batch back, and the next `acquire` must return, as foreign, any rows above
- *    {@link ForeignChanges.afterId} that turn out to be there. A driver need not find out itself.
+ *    takes the batch back, and before the next `acquire` resolves the sink gets any rows of it that turn out to be
+ *    there. A driver need not find out itself.
  * 3. **An exclusive log** (SQLite) has no other writer. Its `acquire` may answer while earlier batches still commit, so
  *    that evaluation runs ahead; batches commit in the order of their `commit` calls, and after one fails all later
  *    ones fail until the next `acquire`.
  * 4. **A shared log** (PostgreSQL, MySQL) is written by several replicas. `acquire` takes the sequencer lock (advisory
- *    lock, sequencer row) in a transaction that `commit` ends, and returns under the lock everything others wrote
- *    since. {@link AppendLog.readIndex} serves linearizable reads; {@link AppendLog.onForeign} wakes idle replicas.
- * 5. **Failures** reject with a {@link LogUnavailableError}. The driver reconnects by itself; the engine asks again.
+ *    lock, sequencer row) in a transaction that `commit` ends; under the lock the sink gets everything others wrote.
+ *    {@link AppendLog.readIndex} serves linearizable reads; NOTIFY and polls feed the sink of an idle replica.
+ * 5. **What others wrote comes through the {@link ForeignSink} only**, called synchronously, rows strictly ascending, no
+ *    row twice, and never between the moment `acquire` resolves and the end of the turn (nobody else can write then).
+ * 6. **Failures** reject with a {@link LogUnavailableError}. The driver reconnects by itself; the engine asks again.
  */
 export interface AppendLog {
   /** "sqlite", "postgres", "mysql": for metrics and messages. */
@@ -24,28 +26,26 @@ export interface AppendLog {
   readonly exclusive: boolean;
 
   /** Connects, creates or migrates the tables, verifies what correctness rests on, and returns the state. */
-  open(): Promise<LogState>;
+  open(sink: ForeignSink): Promise<LogState>;
+
+  /** Makes this replica known to the others, once its addresses are known. */
+  announce(member: { name: string; clientUrls: readonly string[] }): void;
 
   /**
-   * Streams every row in id order, without values, and then the leases. Called once, right after `open`. Rows that are
-   * only kine's housekeeping (its compaction row, gap rows) are left out.
+   * Streams every row in id order, without values, and then the leases. Called right after `open`, and again after
+   * {@link ForeignSink.lost}; the sink is not called before it has ended. Rows that are only kine's housekeeping (its compaction row, gap rows) are left out.
    */
   load(onRow: (row: StoredRow) => void, onLease: (lease: StoredLease) => void): Promise<void>;
 
-  /** Waits for the right to append the next batch. `afterId` is the newest row the engine knows to be committed. */
-  acquire(afterId: number): LogTurn | Promise<LogTurn>;
+  /** Waits for the right to append the next batch. When it resolves, the sink has had everything others wrote. */
+  acquire(): LogTurn | Promise<LogTurn>;
 
   /**
-   * For a linearizable read on a shared log: everything others committed before this call, in order, from `afterId` on.
-   * Concurrent callers share one query. On an exclusive log there is nothing to learn: undefined.
+   * For a linearizable read on a shared log: resolves when the sink has had every row that was committed before the
+   * call, and own commits up to there have settled. Concurrent callers share one query. On an exclusive log there is
+   * nothing to learn: undefined.
    */
-  readIndex(afterId: number): Promise<ForeignChanges> | undefined;
-
-  /**
-   * Calls back when another replica may have written (NOTIFY, or a poll that found a newer id); the engine then calls
-   * {@link readIndex}. Never called on an exclusive log.
-   */
-  onForeign(listener: () => void): void;
+  readIndex(): Promise<void> | undefined;
 
   /**
    * Values of rows, in the order of the ids; undefined where a row is gone. Synchronous where the driver can, because
@@ -66,9 +66,17 @@ export interface AppendLog {
   close(): Promise<void>;
 }
 
+/** Where a log delivers what this replica did not write itself. */
+export interface ForeignSink {
+  apply(changes: ForeignChanges): void;
+  /**
+   * This replica was cut off so long that compaction passed rows it never saw: its memory cannot be brought up to date
+   * row by row. The engine drops it and calls `load` again; until that ends, the driver's `acquire` and `readIndex` wait.
+   */
+  lost(state: LogState): void;
+}
+
 export interface LogTurn {
-  /** What others wrote since the engine's last turn, or what an uncertain commit left behind. */
-  readonly foreign: ForeignChanges | undefined;
   commit(batch: LogBatch): Promise<void>;
   /** Gives the turn back unused. */
   release(): void;
@@ -113,13 +121,12 @@ export interface StoredLease {
 }
 
 export interface ForeignChanges {
-  /** Rows above the `afterId` that was passed in, with values. */
+  /** With values. */
   rows: StoredRow[];
+  /** Grants and renewals take effect before the rows, revocations after them. */
   leases: LeaseChange[];
-  /** The log's present compacted revision. */
+  /** The log's present compacted revision, -1 when never compacted. */
   compactedRevision: number;
-  /** The log's newest revision when it was asked; reads at or below it are exact once `rows` are applied. */
-  currentRevision: number;
   settings: Map<string, string>;
 }
 

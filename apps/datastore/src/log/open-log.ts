@@ -5,8 +5,6 @@ import { SqliteLog } from "./sqlite.ts";
 export interface LogOptions {
   logger: Logger;
   clock: Clock;
-  memberName: string;
-  clientUrls: () => string[];
 }
 
 /** kine's default when no endpoint is given. */
@@ -14,11 +12,11 @@ const defaultSqlitePath = "./db/state.db";
 
 /** The log that an endpoint names. Schemes are kine's; what follows the scheme of SQLite is a path. */
 export function openLog(endpoint: string, options: LogOptions): AppendLog {
-  const { logger, memberName, clientUrls } = options;
+  const { logger } = options;
   const [, scheme = "sqlite", rest = ""] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/s.exec(endpoint) ?? [];
   switch (scheme) {
     case "sqlite":
-      return new SqliteLog({ path: sqlitePath(rest), log: logger, memberName, clientUrls });
+      return new SqliteLog({ path: sqlitePath(rest), log: logger });
     default:
       throw new KeelsonError("datastore/endpoint", `the datastore endpoint has the unknown scheme ${scheme}://`, {
         hint: "use sqlite://, postgres://, mysql://, or http(s):// for an etcd",

@@ -7,7 +7,7 @@ import { KeelsonError, type Logger } from "@keelson/service";
 import type { Key } from "../engine/version.ts";
 import {
   type AppendLog,
-  type ForeignChanges,
+  type ForeignSink,
   type LogBatch,
   type LogMember,
   type LogState,
@@ -50,9 +50,6 @@ export interface SqliteLogOptions {
   /** File path; its folder is made if need be. */
   path: string;
   log: Logger;
-  /** The one member of the cluster, as MemberList shows it. */
-  memberName: string;
-  clientUrls: () => string[];
 }
 
 /**
@@ -76,19 +73,26 @@ export class SqliteLog implements AppendLog {
   /** A commit failed; what the file really holds must be looked up before the next batch. */
   #uncertain = false;
   #memberId = 0n;
-  #compacted = 0;
+  #compacted = -1;
+  /** Newest row known to be committed. */
+  #newestId = 0;
+  #sink: ForeignSink | undefined;
+  #member: { name: string; clientUrls: string[] } = { name: "keelson", clientUrls: [] };
+  readonly #turn: LogTurn = { commit: (batch) => this.#commit(batch), release: () => {} };
 
   constructor(options: SqliteLogOptions) {
     this.#options = options;
   }
 
-  async open(): Promise<LogState> {
+  async open(sink: ForeignSink): Promise<LogState> {
+    this.#sink = sink;
     const { path } = this.#options;
     mkdirSync(dirname(path), { recursive: true });
     this.#ownership = takeOwnership(path);
     const state = openSqlite(path);
     this.#memberId = state.memberId;
     this.#compacted = state.compactedRevision;
+    this.#newestId = state.currentRevision;
     this.#reader = new DatabaseSync(path);
     this.#reader.exec("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA cache_size = -4096");
     this.#readValue = this.#reader.prepare("SELECT value, name FROM kine WHERE id = ?");
@@ -108,18 +112,20 @@ export class SqliteLog implements AppendLog {
     this.#forEachRow(`SELECT ${rowColumns} FROM kine ORDER BY id`, [], onRow);
   }
 
-  acquire(afterId: number): LogTurn | Promise<LogTurn> {
-    if (this.#writerGone !== undefined) return this.#restartWriter(afterId);
-    if (this.#uncertain) return this.#settle(afterId);
-    if (this.#commitsInFlight < maxBatchesInFlight) return this.#turn(undefined);
-    return new Promise<void>((resolve) => this.#slotWaiters.push(resolve)).then(() => this.acquire(afterId));
+  acquire(): LogTurn | Promise<LogTurn> {
+    if (this.#writerGone !== undefined) return this.#restartWriter();
+    if (this.#uncertain) return this.#settle();
+    if (this.#commitsInFlight < maxBatchesInFlight) return this.#turn;
+    return new Promise<void>((resolve) => this.#slotWaiters.push(resolve)).then(() => this.acquire());
   }
 
   readIndex(): undefined {
     return undefined;
   }
 
-  onForeign(): void {}
+  announce(member: { name: string; clientUrls: readonly string[] }): void {
+    this.#member = { name: member.name, clientUrls: [...member.clientUrls] };
+  }
 
   readValues(ids: readonly number[]): (Uint8Array | undefined)[] {
     const values = new Array<Uint8Array | undefined>(ids.length);
@@ -148,7 +154,7 @@ export class SqliteLog implements AppendLog {
   }
 
   members(): LogMember[] {
-    return [{ id: this.#memberId, name: this.#options.memberName, clientUrls: this.#options.clientUrls() }];
+    return [{ id: this.#memberId, ...this.#member }];
   }
 
   async close(): Promise<void> {
@@ -192,40 +198,33 @@ export class SqliteLog implements AppendLog {
     for (const request of this.#unanswered.splice(0)) request.reject(error);
   }
 
-  async #restartWriter(afterId: number): Promise<LogTurn> {
+  async #restartWriter(): Promise<LogTurn> {
     try {
       await this.#startWriter();
     } catch (error) {
       throw new LogUnavailableError("the SQLite writer cannot start", error);
     }
-    return this.#settle(afterId);
+    return this.#settle();
   }
 
   /** After a failure: waits until nothing is under way, then tells the engine what the file holds. */
-  async #settle(afterId: number): Promise<LogTurn> {
+  async #settle(): Promise<LogTurn> {
     await this.#ask({ kind: "reset" });
     const rows: StoredRow[] = [];
     const sql = `SELECT ${rowColumns}, value FROM kine WHERE id > ? ORDER BY id`;
     try {
-      this.#forEachRow(sql, [afterId], (row) => rows.push(row));
-      this.#uncertain = false;
+      this.#forEachRow(sql, [this.#newestId], (row) => rows.push(row));
       const { revision } = this.#database()
         .prepare("SELECT MAX(prev_revision) AS revision FROM kine WHERE name = ?")
         .get(compactRow) as { revision: number };
-      return this.#turn({
-        rows,
-        leases: [],
-        settings: new Map(),
-        compactedRevision: revision > 0 ? revision : -1,
-        currentRevision: rows.at(-1)?.id ?? afterId,
-      });
+      this.#compacted = revision > 0 ? revision : -1;
+      this.#newestId = rows.at(-1)?.id ?? this.#newestId;
+      this.#uncertain = false;
+      this.#sink!.apply({ rows, leases: [], settings: new Map(), compactedRevision: this.#compacted });
+      return this.#turn;
     } catch (error) {
       throw new LogUnavailableError("the SQLite database cannot be read", error);
     }
-  }
-
-  #turn(foreign: ForeignChanges | undefined): LogTurn {
-    return { foreign, commit: (batch) => this.#commit(batch), release: () => {} };
   }
 
   async #commit(batch: LogBatch): Promise<void> {
@@ -235,6 +234,7 @@ export class SqliteLog implements AppendLog {
       const { error } = await this.#ask({ kind: "commit", batch: packed }, [packed.buffer]);
       if (error !== undefined) throw new LogUnavailableError("the SQLite commit failed", new Error(error));
       if (batch.compactedRevision !== undefined) this.#compacted = batch.compactedRevision;
+      this.#newestId = batch.rows.at(-1)?.id ?? this.#newestId;
     } catch (error) {
       this.#uncertain = true;
       throw error instanceof LogUnavailableError ? error : new LogUnavailableError("the SQLite commit failed", error);

@@ -8,7 +8,7 @@ import type { MvccStore } from "../engine/store.ts";
 import { neededValues } from "../engine/txn-evaluate.ts";
 import type { ValueCache } from "../engine/value-cache.ts";
 import type { Version } from "../engine/version.ts";
-import type { AppendLog, ForeignChanges, LogBatch, LogRow, LogTurn } from "../log/append-log.ts";
+import type { AppendLog, LogBatch, LogRow, LogTurn } from "../log/append-log.ts";
 import type { WriteOp, WriteScope } from "./write-op.ts";
 
 /** Limits of one commit. */
@@ -57,8 +57,6 @@ export interface WriteQueueOptions {
   purge: PurgePlan;
   clock: Clock;
   logger: Logger;
-  /** Called with what others wrote, before anything else is evaluated. */
-  applyForeign(changes: ForeignChanges): void;
   /** Called with versions that are now durable and visible, before their writers are answered. */
   onCommitted(versions: Version[], revision: number): void;
   onBatch?(batch: { ops: number; rows: number; purged: number; durationMs: number }): void;
@@ -78,15 +76,17 @@ export class WriteQueue {
   #stopped = false;
   #failure: { error: unknown; atMs: number } | undefined;
   #landed: (() => void)[] = [];
+  #purge: PurgePlan;
   readonly #timers: { cancel(): void }[];
 
   constructor(options: WriteQueueOptions) {
     this.#o = options;
+    this.#purge = options.purge;
     const { clock } = options;
     this.#timers = [
       clock.setInterval(() => this.#expire(), 500),
       clock.setInterval(() => {
-        if (this.#failure !== undefined || options.purge.pending) this.kick();
+        if (this.#failure !== undefined || this.#purge.pending) this.kick();
       }, probePeriodMs),
     ];
   }
@@ -124,6 +124,10 @@ export class WriteQueue {
     return undefined;
   }
 
+  replacePurgePlan(purge: PurgePlan): void {
+    this.#purge = purge;
+  }
+
   /** Makes a batch soon, even an empty one: to purge, or to see whether a failed log is back. */
   kick(): void {
     if (this.#running || this.#stopped) return;
@@ -154,7 +158,7 @@ export class WriteQueue {
         if (turn === undefined) return;
         const work = this.#step(turn);
         if (work !== undefined) await work;
-      } while (!this.#stopped && (this.#waiting.length > 0 || this.#o.purge.pending));
+      } while (!this.#stopped && (this.#waiting.length > 0 || this.#purge.pending));
     } finally {
       this.#running = false;
       if (this.#waiting.length > 0 && this.#failure === undefined) this.kick();
@@ -162,11 +166,9 @@ export class WriteQueue {
   }
 
   async #acquire(): Promise<LogTurn | undefined> {
-    const { log, store } = this.#o;
     try {
-      const turn = log.acquire(store.committed);
+      const turn = this.#o.log.acquire();
       const got = turn instanceof Promise ? await turn : turn;
-      if (got.foreign !== undefined) this.#o.applyForeign(got.foreign);
       if (this.#failure !== undefined) this.#o.logger.info("the database can be written again");
       this.#failure = undefined;
       return got;
@@ -201,7 +203,8 @@ export class WriteQueue {
   }
 
   #evaluate(turn: LogTurn, items: Item[], fetched: Map<Version, Buffer | undefined> | undefined): Promise<void> {
-    const { store, purge } = this.#o;
+    const purge = this.#purge;
+    const { store } = this.#o;
     const batch: LogBatch = { rows: [], leases: [], settings: new Map(), compactedRevision: undefined, purgeIds: [] };
     const flight: Flight = { items, revision: 0, versions: [], purge: undefined, undo: [], dead: false };
     const scope: WriteScope = {
@@ -267,7 +270,8 @@ export class WriteQueue {
 
   #committed(flight: Flight): void {
     if (flight.dead) return;
-    const { store, cache, purge } = this.#o;
+    const { store, cache } = this.#o;
+    const purge = this.#purge;
     this.#flights.shift();
     const versions = store.commit(flight.revision);
     for (const version of versions) cache.settle(version);
@@ -281,7 +285,8 @@ export class WriteQueue {
   #failed(flight: Flight, error: unknown): void {
     if (flight.dead) return;
     this.#noteFailure(error);
-    const { store, cache, purge } = this.#o;
+    const { store, cache } = this.#o;
+    const purge = this.#purge;
     const dead = this.#flights.splice(0);
     store.rollback();
     for (const lost of dead.reverse()) {

@@ -92,6 +92,13 @@ export class WatchHub {
     }
   }
 
+  /** The store was loaded anew: every watch continues from where it is, or learns that it is compacted. */
+  restart(): void {
+    const from = this.#delivered + 1;
+    this.#delivered = this.#store.committed;
+    for (const watch of this.#watches) if (watch.live) this.#fallBehind(watch, Math.max(from, watch.nextRevision));
+  }
+
   /** A stream has room again, or the compacted revision has moved: watches that are behind go on. */
   pump(): void {
     if (this.#pumpScheduled || this.#behind.size === 0) return;
