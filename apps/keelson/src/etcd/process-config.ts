@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { KeelsonError } from "@keelson/service";
 import { stringify } from "yaml";
 import type { EtcdLayout } from "./layout.ts";
@@ -29,10 +30,12 @@ export function etcdProcessConfig(layout: EtcdLayout, options: EtcdProcessOption
   const { address, clientPort, peerPort, metricsPort } = options;
   const { certificates } = layout;
   const loopback = address.includes(":") ? "::1" : "127.0.0.1";
-  // A member that listens on loopback alone must not be told twice to listen there.
-  const listenOn = (port: number): string[] => [...new Set([etcdUrl(loopback, port), etcdUrl(address, port)])];
+  // etcd binds to addresses only: a member that is known by a DNS name, whose address may change, listens everywhere.
+  const listenOn = (port: number): string[] =>
+    isIP(address) === 0 ? [etcdUrl("0.0.0.0", port)] : [...new Set([etcdUrl(loopback, port), etcdUrl(address, port)])];
   const metrics = [etcdUrl(loopback, metricsPort, "http")];
-  if (options.exposeMetrics) metrics.push(etcdUrl(address, metricsPort, "http"));
+  if (options.exposeMetrics && isIP(address) === 0) metrics[0] = etcdUrl("0.0.0.0", metricsPort, "http");
+  else if (options.exposeMetrics) metrics.push(etcdUrl(address, metricsPort, "http"));
   const config: Record<string, unknown> = {
     name: options.memberName,
     "data-dir": layout.data,
