@@ -1,3 +1,6 @@
+export { ComponentIdentity, type ComponentIdentityOptions } from "./api/component-identity.ts";
+export { createRegistrationHttpClient, type RegistrationHttpOptions } from "./api/http-client.ts";
+export type { ComponentName } from "./api/wire.ts";
 export {
   createBootstrapToken,
   deleteBootstrapToken,
@@ -7,7 +10,9 @@ export {
 } from "./bootstrap-tokens.ts";
 export type { ClusterApi, NodeEvent, NodeObject } from "./cluster-api.ts";
 export { type ClusterSettings, defaultClusterSettings } from "./cluster-config.ts";
+export { type CreateRegistrationConfig, createRegistration } from "./create-registration.ts";
 export type { EnvelopeStore, StoredValue } from "./envelope-store.ts";
+export { KubeClusterApi } from "./kube-cluster-api.ts";
 export { embeddedKubeconfig, fileKubeconfig } from "./kubeconfig.ts";
 export { listRegisteredNodes, type RegisteredNode, releaseNode } from "./registered-nodes.ts";
 export { Registration, type RegistrationConfig, type RegistrationDependencies } from "./registration.ts";

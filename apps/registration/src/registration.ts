@@ -29,6 +29,7 @@ import {
   type Timer,
 } from "@keelson/service";
 import { AgentCertificates } from "./agent-certificates.ts";
+import { InternalApi } from "./api/internal-api.ts";
 import { Authenticator } from "./authenticator.ts";
 import { readBootstrapFiles } from "./bootstrap-files.ts";
 import { replaceAuthorities } from "./ca-rotation.ts";
@@ -74,6 +75,8 @@ export interface RegistrationConfig {
   nodePasswordFile?: string;
   /** The datastore is shared with other servers: take the cluster's identity from it, or found the cluster in it. */
   sharedDatastore?: boolean;
+  /** Where the internal API for parts on other hosts listens; none without it. */
+  internalApi?: { host: string; port: number };
   /** Hashes at once (cores, at most 4) and waiting (2000). */
   hashConcurrency?: number;
   maxWaitingHashes?: number;
@@ -108,9 +111,11 @@ export class Registration implements Service, RegistrationClient {
   readonly #bootstrap: ClusterBootstrap | undefined;
   readonly #tokenRotation: TokenRotation;
   readonly #renewalListeners = new Set<(files: readonly string[]) => void>();
+  readonly #internalApi: InternalApi | undefined;
   #unfollow: (() => void) | undefined;
   #prepared: Promise<void> | undefined;
   #renewal: Timer | undefined;
+  #renewing = false;
   #serverConfig: ServerConfig | undefined;
 
   constructor(config: RegistrationConfig, deps: RegistrationDependencies) {
@@ -166,11 +171,20 @@ export class Registration implements Service, RegistrationClient {
         ? undefined
         : { store: envelopes, bootstrap: this.#bootstrap };
     this.#tokenRotation = new TokenRotation(this.#credentials, this.paths, clock, log, shared);
+    if (config.internalApi !== undefined) {
+      const listen = { ...config.internalApi, names: uniqueNames(["keelson-registration", ...names]) };
+      this.#internalApi = new InternalApi(listen, this, this.#pki, clock, log);
+    }
     this.#registerMetrics();
   }
 
   get paths(): ServerPaths {
     return this.#pki.paths;
+  }
+
+  /** Port of the internal API. */
+  get internalPort(): number | undefined {
+    return this.#internalApi?.port;
   }
 
   /** The full server token, as in the file `token`. */
@@ -186,6 +200,7 @@ export class Registration implements Service, RegistrationClient {
 
   async start(): Promise<void> {
     await this.prepare();
+    await this.#internalApi?.start();
     await this.#bootstrap?.publish(this.#credentials.serverPassword);
     this.#unfollow = this.#tokenRotation.follow();
     this.#housekeeping.start();
@@ -193,6 +208,7 @@ export class Registration implements Service, RegistrationClient {
   }
 
   async stop(): Promise<void> {
+    await this.#internalApi?.stop();
     this.#renewal?.cancel();
     this.#unfollow?.();
     this.#housekeeping.stop();
@@ -267,6 +283,7 @@ export class Registration implements Service, RegistrationClient {
   async renewCertificates(files: readonly string[] = []): Promise<string[]> {
     const renewed = await this.#pki.renewLeaves(({ file }) => files.includes(file));
     if (renewed.length > 0) {
+      await this.#internalApi?.reloadCertificate();
       this.#deps.log.info({ certificates: renewed }, "certificates renewed");
       for (const listener of this.#renewalListeners) listener(renewed);
     }
@@ -320,10 +337,14 @@ export class Registration implements Service, RegistrationClient {
   }
 
   async #renewInBackground(): Promise<void> {
+    if (this.#renewing) return;
+    this.#renewing = true;
     try {
       await this.renewCertificates();
     } catch (error) {
       this.#deps.log.error({ err: error }, "certificates could not be renewed; trying again in six hours");
+    } finally {
+      this.#renewing = false;
     }
   }
 

@@ -1,0 +1,225 @@
+import type { KeyObject } from "node:crypto";
+import { request } from "node:https";
+import { join } from "node:path";
+import {
+  createCertificateRequest,
+  exportPrivateKey,
+  generateEcKey,
+  importPrivateKey,
+  planRenewal,
+  readCertificate,
+} from "@keelson/pki";
+import { hashCaBundle, parseToken } from "@keelson/secret-format";
+import {
+  type Clock,
+  errorMessage,
+  KeelsonError,
+  type Logger,
+  readFileIfExists,
+  type Service,
+  type Timer,
+  writeFileAtomic,
+} from "@keelson/service";
+import { record, text } from "./calls.ts";
+import { componentBundles, componentCertificates, registrationClientFile } from "./component-certificates.ts";
+import { postMessage } from "./http-client.ts";
+import { type ComponentName, enrolPath } from "./wire.ts";
+
+export interface ComponentIdentityOptions {
+  component: ComponentName;
+  /** `https://host:port` of registration's internal API. */
+  url: string;
+  /** Full server token, `K10<hash>::server:<password>`: the hash pins the CA. Needed until the first enrolment. */
+  token?: string;
+  /** Name of this instance, and the DNS names and addresses that its serving certificates carry. */
+  name: string;
+  names: readonly string[];
+  /** Where key, certificates and CA bundles are kept. */
+  directory: string;
+}
+
+const checkPeriodMs = 3_600_000;
+
+/**
+ * The identity of a part that runs apart from registration: enrolled once with the server token and the CA it pins, kept in
+ * a folder, renewed with its own certificate before it ends.
+ */
+export class ComponentIdentity implements Service {
+  readonly #options: ComponentIdentityOptions;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #listeners = new Set<() => void>();
+  #pem = new Map<string, string>();
+  #timer: Timer | undefined;
+  #renewing = false;
+
+  constructor(options: ComponentIdentityOptions, clock: Clock, log: Logger) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Loads the identity, enrols where there is none, and keeps it fresh. */
+  async start(): Promise<void> {
+    await this.#load();
+    if (!this.#isFresh()) await this.#enrol();
+    this.#timer = this.#clock.setInterval(() => void this.#renew(), checkPeriodMs);
+  }
+
+  async stop(): Promise<void> {
+    this.#timer?.cancel();
+  }
+
+  /** A certificate of this component with its key, by file name (see componentCertificates). */
+  certificate(file: string): { cert: string; key: string } {
+    return { cert: this.#get(`${file}.crt`), key: this.#get("component.key") };
+  }
+
+  /** A CA bundle: `server-ca`, `client-ca`, `request-header-ca` or `etcd-server-ca`. */
+  bundle(file: string): string {
+    return this.#get(`${file}.crt`);
+  }
+
+  /** The key of service-account tokens; for kube-api only. */
+  get serviceKeyPem(): string {
+    return this.#get("service.key");
+  }
+
+  /** TLS options of calls to registration. */
+  get registrationTls(): { ca: string; cert: string; key: string } {
+    return { ca: this.bundle("server-ca"), ...this.certificate(registrationClientFile) };
+  }
+
+  /** Calls back after each renewal; the returned function ends it. */
+  onRenewed(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #get(file: string): string {
+    const pem = this.#pem.get(file);
+    if (pem === undefined) throw new KeelsonError("component/not-enrolled", `${file} is not there before enrolment`);
+    return pem;
+  }
+
+  get #files(): string[] {
+    return [
+      ...componentCertificates[this.#options.component].map(({ file }) => `${file}.crt`),
+      ...componentBundles.map(({ file }) => `${file}.crt`),
+      "component.key",
+      ...(this.#options.component === "kube-api" ? ["service.key"] : []),
+    ];
+  }
+
+  async #load(): Promise<void> {
+    for (const file of this.#files) {
+      const pem = await readFileIfExists(join(this.#options.directory, file));
+      if (pem !== undefined) this.#pem.set(file, pem);
+    }
+  }
+
+  #isFresh(): boolean {
+    if (!this.#files.every((file) => this.#pem.has(file))) return false;
+    return componentCertificates[this.#options.component].every(
+      ({ file }) =>
+        planRenewal(readCertificate(this.#get(`${file}.crt`)), this.#clock.now()).renewAtMs > this.#clock.now(),
+    );
+  }
+
+  async #renew(): Promise<void> {
+    if (this.#renewing || this.#isFresh()) return;
+    this.#renewing = true;
+    try {
+      await this.#enrol();
+      for (const listener of this.#listeners) listener();
+    } catch (error) {
+      this.#log.error(
+        { reason: errorMessage(error) },
+        "this component's certificates could not be renewed; trying again in an hour",
+      );
+    } finally {
+      this.#renewing = false;
+    }
+  }
+
+  async #enrol(): Promise<void> {
+    const { component, url, name, names } = this.#options;
+    const keyPem = this.#pem.get("component.key");
+    const key: KeyObject = keyPem === undefined ? await generateEcKey() : importPrivateKey(keyPem);
+    const credentials = await this.#credentials();
+    const csrDer = createCertificateRequest(key);
+    const answer = record(
+      await postMessage({ url, path: enrolPath, message: { component, name, names, csrDer }, ...credentials }),
+    );
+    const received = new Map<string, string>([["component.key", exportPrivateKey(key)]]);
+    for (const group of [answer.certificates, answer.bundles]) {
+      for (const [file, pem] of Object.entries(record(group))) received.set(`${file}.crt`, text(pem, file));
+    }
+    if (answer.serviceKeyPem !== undefined) received.set("service.key", text(answer.serviceKeyPem, "serviceKeyPem"));
+    const missing = this.#files.find((file) => !received.has(file));
+    if (missing !== undefined) throw new KeelsonError("component/incomplete", `registration did not send ${missing}`);
+    for (const file of this.#files) {
+      const mode = file.endsWith(".key") ? 0o600 : 0o644;
+      await writeFileAtomic(join(this.#options.directory, file), received.get(file)!, mode);
+    }
+    this.#pem = received;
+    this.#log.info({ component, name }, "enrolled with registration");
+  }
+
+  /** The certificate as long as it is valid, else the token. */
+  async #credentials(): Promise<{ ca: string; cert?: string; key?: string; authorization?: string }> {
+    const cert = this.#pem.get(`${registrationClientFile}.crt`);
+    const known = this.#pem.get("server-ca.crt");
+    if (cert !== undefined && known !== undefined && readCertificate(cert).notAfterMs > this.#clock.now()) {
+      return { ca: known, cert, key: this.#get("component.key") };
+    }
+    const { token, url } = this.#options;
+    if (token === undefined) {
+      throw new KeelsonError("component/token-required", "the server token is needed to enrol with registration", {
+        hint: "give --token with the content of server/token",
+      });
+    }
+    const { caHash, password } = parseToken(token);
+    if (caHash === undefined || caHash === "") {
+      throw new KeelsonError("component/pin-required", "the token has no CA hash, so registration cannot be verified", {
+        hint: "give the full token, K10<hash>::server:<password>, as in server/token",
+      });
+    }
+    const ca = await downloadCa(url);
+    const actual = hashCaBundle(ca);
+    if (actual !== caHash.toLowerCase()) {
+      throw new KeelsonError(
+        "token/ca-mismatch",
+        `token CA hash does not match the Cluster CA certificate hash: ${caHash} != ${actual}`,
+        { hint: "the address belongs to another cluster, or someone is between" },
+      );
+    }
+    return { ca, authorization: `Basic ${Buffer.from(`server:${password}`).toString("base64")}` };
+  }
+}
+
+/** The CA bundle as it is offered, before anything is known about the server: the token's hash decides whether it is right. */
+function downloadCa(url: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const fail = (cause: unknown): void =>
+      reject(
+        new KeelsonError("registration/unreachable", `cannot download the CA from ${url}`, { cause, status: 503 }),
+      );
+    const req = request(
+      new URL("/cacerts", url),
+      { rejectUnauthorized: false, signal: AbortSignal.timeout(10_000) },
+      (res) => {
+        let body = "";
+        res.setEncoding("utf8");
+        res.on("data", (chunk: string) => {
+          body += chunk;
+          if (body.length > 65_536) req.destroy(new Error("the answer is too large"));
+        });
+        res.on("end", () => (res.statusCode === 200 ? resolve(body) : fail(new Error(`status ${res.statusCode}`))));
+        res.on("error", fail);
+      },
+    );
+    req.on("error", fail);
+    req.end();
+  });
+}

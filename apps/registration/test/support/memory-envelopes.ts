@@ -1,0 +1,50 @@
+import type { EnvelopeStore, StoredValue } from "../../src/envelope-store.ts";
+
+/** A datastore in memory, shared by the servers of a test. */
+export class MemoryEnvelopes implements EnvelopeStore {
+  readonly values = new Map<string, StoredValue>();
+  failure: Error | undefined;
+  writes = 0;
+  #revision = 0;
+  readonly #watchers = new Map<string, Set<(value: string) => void>>();
+
+  async list(prefix: string): Promise<StoredValue[]> {
+    this.#mayFail();
+    return [...this.values.values()].filter(({ key }) => key.startsWith(prefix));
+  }
+
+  async create(key: string, value: string): Promise<boolean> {
+    this.#mayFail();
+    if (this.values.has(key)) return false;
+    this.#put(key, value);
+    return true;
+  }
+
+  async replace(key: string, value: string, revision: number): Promise<boolean> {
+    this.#mayFail();
+    if (this.values.get(key)?.revision !== revision) return false;
+    this.#put(key, value);
+    return true;
+  }
+
+  async delete(key: string, revision: number): Promise<boolean> {
+    this.#mayFail();
+    return this.values.get(key)?.revision === revision && this.values.delete(key);
+  }
+
+  watch(key: string, onValue: (value: string) => void): () => void {
+    const watchers = this.#watchers.get(key) ?? new Set();
+    this.#watchers.set(key, watchers.add(onValue));
+    return () => watchers.delete(onValue);
+  }
+
+  #put(key: string, value: string): void {
+    this.writes++;
+    this.values.set(key, { key, value, revision: ++this.#revision });
+    for (const watcher of this.#watchers.get(key) ?? []) watcher(value);
+  }
+
+  #mayFail(): void {
+    if (this.failure !== undefined) throw this.failure;
+  }
+}
