@@ -5,7 +5,7 @@ import {
   type Http2ServerResponse,
   type ServerHttp2Session,
 } from "node:http2";
-import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import {
   createServer as createTlsServer,
@@ -15,18 +15,10 @@ import {
 } from "node:tls";
 import type { Clock, Logger } from "@keelson/service";
 import { rawResponse } from "../http/status.ts";
-import { AddressCounter } from "../limits/address-counter.ts";
+import { FrontDoor, type FrontDoorOptions } from "./front-door.ts";
 
 /** What a gateway listens with; every limit is per process. */
-export interface PublicPortOptions {
-  host: string;
-  port: number;
-  /** Connections one peer address may hold; 0 = no limit. Peers behind one balancer share its address. */
-  connectionsPerAddress: number;
-  /** Connections one peer address may hold before its first TLS handshake is through; 0 = no limit. */
-  handshakesPerAddress: number;
-  /** TCP accept to end of TLS handshake. */
-  handshakeTimeoutMs: number;
+export interface PublicPortOptions extends FrontDoorOptions {
   /** First byte to last byte of a request's header. */
   headersTimeoutMs: number;
   /** How long a connection may stay without a request. */
@@ -68,12 +60,9 @@ interface Connection {
   pinged: boolean;
 }
 
-const plainHttpText = "Client sent an HTTP request to an HTTPS server.\n";
-const tlsHandshakeRecord = 0x16;
-/** Go's defaults, which K3s serves with: many small streams, none of them starved. */
+/** Go's default, which K3s serves with. */
 const maxConcurrentStreams = 250;
-/** A silent watch is never timed out; dead peers are found by TCP keep-alive and HTTP/2 pings instead. */
-const keepAliveDelayMs = 15_000;
+/** A silent watch is never timed out; a dead HTTP/2 peer is found by pings. */
 const pingIntervalMs = 30_000;
 /** What a peer of an idle connection gets to close its side in a drain. */
 const farewellMs = 250;
@@ -90,15 +79,12 @@ export class PublicPort {
   readonly #handlers: PublicPortHandlers;
   readonly #log: Logger;
   readonly #clock: Clock;
-  readonly #tcp: Server;
+  readonly #door: FrontDoor;
   readonly #tls;
   readonly #http1;
   readonly #http2;
   readonly #connections = new Map<Duplex, Connection>();
   readonly #sessions = new WeakMap<object, Connection>();
-  readonly #raw = new Set<Socket>();
-  readonly #perAddress: AddressCounter;
-  readonly #handshaking: AddressCounter;
   readonly #pinger;
   /** The connection whose HTTP/2 session Node is just creating. */
   #starting: Connection | undefined;
@@ -115,10 +101,14 @@ export class PublicPort {
     this.#handlers = handlers;
     this.#log = deps.log;
     this.#clock = deps.clock;
-    this.#perAddress = new AddressCounter(options.connectionsPerAddress);
-    this.#handshaking = new AddressCounter(options.handshakesPerAddress);
-    this.#tcp = createTcpServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveDelayMs }, (socket) =>
-      this.#accept(socket),
+    this.#door = new FrontDoor(
+      options,
+      {
+        beforeHandshake: (localAddress) => handlers.beforeHandshake(localAddress),
+        handshake: (socket) => void this.#tls.emit("connection", socket),
+        closed: () => this.#checkEmpty(),
+      },
+      deps.log,
     );
     this.#tls = createTlsServer({
       ...contextOptions(tls),
@@ -177,22 +167,15 @@ export class PublicPort {
 
   /** Address after {@link listen}. */
   get address(): AddressInfo {
-    return this.#tcp.address() as AddressInfo;
+    return this.#door.address;
   }
 
   get connectionCount(): number {
-    return this.#raw.size;
+    return this.#door.size;
   }
 
   listen(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#tcp.once("error", reject);
-      this.#tcp.listen(this.#options.port, this.#options.host, () => {
-        this.#tcp.off("error", reject);
-        this.#tcp.on("error", (error) => this.#log.error({ err: error }, "public port failed"));
-        resolve();
-      });
-    });
+    return this.#door.listen();
   }
 
   /** New connections get this certificate; established ones keep theirs. */
@@ -211,9 +194,7 @@ export class PublicPort {
   async drain(timeoutMs: number, clock: Clock): Promise<void> {
     this.#draining = true;
     this.#pinger.cancel();
-    const closed = new Promise<void>((resolve) => {
-      this.#tcp.close(() => resolve());
-    });
+    const closed = this.#door.close();
     const empty = new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
     });
@@ -225,51 +206,14 @@ export class PublicPort {
     });
     await Promise.race([empty, deadline]);
     cancel();
-    for (const socket of this.#raw) socket.destroy();
+    this.#door.cut();
     this.#http1.close();
     await closed;
   }
 
-  #accept(socket: Socket): void {
-    const address = socket.remoteAddress ?? "";
-    const release = this.#perAddress.take(address);
-    const handshaken = release === undefined ? undefined : this.#handshaking.take(address);
-    if (release === undefined || handshaken === undefined) {
-      release?.();
-      this.#log.debug({ peer: address }, "connection refused: the address holds too many");
-      socket.resetAndDestroy();
-      return;
-    }
-    this.#raw.add(socket);
-    socket.on("error", (error) => this.#log.trace({ err: error, peer: address }, "connection failed"));
-    socket.once("close", () => {
-      release();
-      handshaken();
-      this.#raw.delete(socket);
-      this.#checkEmpty();
-    });
-    handshakeDone.set(socket, handshaken);
-    socket.setTimeout(this.#options.handshakeTimeoutMs, () => socket.destroy());
-    socket.once("data", (first: Buffer) => {
-      socket.pause();
-      socket.setTimeout(0);
-      socket.removeAllListeners("timeout");
-      if (first[0] !== tlsHandshakeRecord) return refusePlain(socket);
-      socket.unshift(first);
-      const ready = this.#handlers.beforeHandshake(localAddressOf(socket));
-      if (ready === undefined) {
-        this.#tls.emit("connection", socket);
-        return;
-      }
-      void ready.finally(() => {
-        if (!socket.destroyed) this.#tls.emit("connection", socket);
-      });
-    });
-  }
-
   #secured(socket: TLSSocket): void {
     const raw = rawSocketOf(socket);
-    if (raw !== undefined) handshakeDone.get(raw)?.();
+    if (raw !== undefined) this.#door.handshaken(raw);
     // Only now: whoever hangs up during the handshake is gone, but a relayed stream ends one direction at a time.
     socket.allowHalfOpen = true;
     const idleSinceMs = this.#clock.monotonic();
@@ -325,7 +269,7 @@ export class PublicPort {
   }
 
   #checkEmpty(): void {
-    if (this.#draining && this.#raw.size === 0) this.#onEmpty?.();
+    if (this.#draining && this.#door.size === 0) this.#onEmpty?.();
   }
 
   #pingSessions(): void {
@@ -347,9 +291,6 @@ export class PublicPort {
   }
 }
 
-/** Gives back a raw socket's place among the handshakes. */
-const handshakeDone = new WeakMap<Socket, () => void>();
-
 /** The TLS context of the port; the fixed session context lets a client resume after a certificate swap. */
 export function contextOptions(tls: PublicPortTls): SecureContextOptions {
   return { cert: tls.cert, key: tls.key, ca: tls.clientCa, sessionIdContext: "keelson", minVersion: "TLSv1.2" };
@@ -358,18 +299,6 @@ export function contextOptions(tls: PublicPortTls): SecureContextOptions {
 /** The TCP socket below a server-side TLS socket; Node keeps it as `_parent`. */
 function rawSocketOf(socket: TLSSocket): Socket | undefined {
   return (socket as unknown as { _parent?: Socket })._parent;
-}
-
-function localAddressOf(socket: Socket): string {
-  const address = socket.localAddress ?? "";
-  return address.startsWith("::ffff:") ? address.slice(7) : address;
-}
-
-/** The recorded answer of stock K3s to plain HTTP, HTTP/1.0 and without any header. */
-function refusePlain(socket: Socket): void {
-  socket.end(`HTTP/1.0 400 Bad Request\r\n\r\n${plainHttpText}`);
-  socket.resume();
-  socket.setTimeout(1_000, () => socket.destroy());
 }
 
 /** Malformed, oversize or unfinished requests end here; nothing behind this port ever sees them. */
