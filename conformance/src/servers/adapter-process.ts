@@ -1,13 +1,12 @@
-import { createDatastore } from "@keelson/datastore";
+import { createDatastore, type DatastoreConfig } from "@keelson/datastore";
 
 /**
- * One datastore adapter in a process of its own, for tests that kill it: `node adapter-process.ts <endpoint> <url>`.
+ * One datastore adapter in a process of its own, for tests that kill it: `node adapter-process.ts <configuration as JSON>`.
  * Prints `listening on <url>` once it serves.
  */
-const [endpoint, url] = process.argv.slice(2);
-if (endpoint === undefined || url === undefined) throw new Error("usage: adapter-process.ts <endpoint> <listen url>");
+const config = JSON.parse(process.argv[2] ?? "") as DatastoreConfig;
 
-const datastore = createDatastore({ endpoint, listen: [{ url }] });
+const datastore = createDatastore(config);
 process.once("SIGTERM", () => {
   datastore.stop().then(
     () => process.exit(0),

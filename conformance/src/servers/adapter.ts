@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { DatastoreConfig } from "@keelson/datastore";
 import { type DataDirectory, makeDataDirectory } from "./data-directory.ts";
 import type { DatabaseServer } from "./database-server.ts";
 import { startMariadb } from "./mariadb.ts";
@@ -16,12 +17,15 @@ export interface AdapterServer {
 }
 
 /** Starts an adapter on a free port; the port stays the same over restarts of the process. */
-export async function startAdapter(endpoint: string): Promise<AdapterServer> {
+export async function startAdapter(
+  endpoint: string,
+  config: Omit<DatastoreConfig, "endpoint" | "listen"> = {},
+): Promise<AdapterServer> {
   const url = `http://127.0.0.1:${await freePort()}`;
   const server = new ServerProcess({
     name: "datastore",
     file: process.execPath,
-    args: [join(import.meta.dirname, "adapter-process.ts"), endpoint, url],
+    args: [join(import.meta.dirname, "adapter-process.ts"), JSON.stringify({ ...config, endpoint, listen: [{ url }] })],
     ready: (output) => output.includes("listening on "),
   });
   await server.start();
