@@ -20,6 +20,12 @@ export class MemoryClusterApi implements ClusterApi {
     return "created";
   }
 
+  async replaceSecret(secret: SecretObject): Promise<boolean> {
+    if (!this.secrets.has(secret.metadata.name)) return false;
+    this.secrets.set(secret.metadata.name, secret);
+    return true;
+  }
+
   async deleteSecret(name: string): Promise<boolean> {
     return this.secrets.delete(name);
   }

@@ -1,5 +1,5 @@
 import { request as httpsRequest } from "node:https";
-import { checkServerIdentity } from "node:tls";
+import { createSecureContext, type SecureContext } from "node:tls";
 
 /** An answer of the supervisor, with its header fields as they came. */
 export interface ReplayAnswer {
@@ -51,9 +51,7 @@ export function replayRequest(server: string, request: ReplayRequest): Promise<R
         agent: false,
         timeout: timeoutMs,
         rejectUnauthorized: trust !== "any",
-        checkServerIdentity,
-        ...(typeof trust === "object" ? { ca: trust.ca } : {}),
-        ...client,
+        ...{ secureContext: contextFor(trust, client) },
       },
       (res) => {
         const chunks: Buffer[] = [];
@@ -69,4 +67,19 @@ export function replayRequest(server: string, request: ReplayRequest): Promise<R
     req.once("error", reject);
     req.end(body);
   });
+}
+
+const contexts = new Map<string, SecureContext>();
+
+/** A thousand agents with the same trust share what OpenSSL has parsed; contexts with a client key are never shared. */
+function contextFor(trust: ReplayRequest["trust"], client: ReplayRequest["client"]): SecureContext {
+  const ca = typeof trust === "object" ? { ca: trust.ca } : {};
+  if (client !== undefined) return createSecureContext({ ...ca, ...client });
+  const key = typeof trust === "object" ? trust.ca : trust;
+  let context = contexts.get(key);
+  if (context === undefined) {
+    context = createSecureContext(ca);
+    contexts.set(key, context);
+  }
+  return context;
 }
