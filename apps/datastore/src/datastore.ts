@@ -1,7 +1,7 @@
 import { type Dependencies, type Service, withDefaults } from "@keelson/service";
 import { type CompactionPolicy, Core } from "./core.ts";
 import { openLog } from "./log/open-log.ts";
-import { GrpcServer } from "./server/http2-grpc.ts";
+import { GrpcServer } from "./server/grpc-server.ts";
 import { Listener, type ListenOptions } from "./server/listener.ts";
 import { etcdMethods } from "./services/etcd-methods.ts";
 

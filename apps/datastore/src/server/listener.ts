@@ -1,19 +1,11 @@
 import { chmod, rm } from "node:fs/promises";
-import {
-  createServer as createHttp1Server,
-  type Server as Http1Server,
-  type IncomingMessage,
-  type ServerResponse,
-} from "node:http";
-import {
-  createServer as createHttp2Server,
-  createSecureServer,
-  type Http2Server,
-  type ServerHttp2Session,
-} from "node:http2";
+import { createServer as createHttpServer, type Server as HttpServer, type RequestListener } from "node:http";
 import { type AddressInfo, createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
+import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { KeelsonError } from "@keelson/service";
-import type { GrpcServer } from "./http2-grpc.ts";
+import { Http2Connection } from "../http2/connection.ts";
+import { clientPreface } from "../http2/frame.ts";
+import type { GrpcServer } from "./grpc-server.ts";
 
 /** Where to listen: `http://host:port`, `https://host:port` (with tls) or `unix:///path`. Port 0 takes a free one. */
 export interface ListenOptions {
@@ -29,63 +21,62 @@ export interface ListenTls {
   clientCa?: string;
 }
 
-export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
-
 /** A client must say its first bytes within this time. */
-const prefaceTimeoutMs = 30_000;
-const http2Preface = Buffer.from("PRI * HTTP/2");
-const sessionSettings = { settings: { maxConcurrentStreams: 0xffff_ffff, initialWindowSize: 1 << 20 } };
+const firstBytesTimeoutMs = 30_000;
+/** A connection that is silent for this long is asked for a sign of life, and closed if none comes in as much time. */
+const silenceMs = 60_000;
 
-/** One open port: gRPC over HTTP/2 and the JSON gateway over HTTP/1.1, told apart by the first bytes or by ALPN. */
+/** One open port: gRPC over HTTP/2 and the JSON gateway over HTTP/1.1, told apart by ALPN or by the first bytes. */
 export class Listener {
   readonly #options: ListenOptions;
   readonly #grpc: GrpcServer;
-  readonly #onHttp: HttpHandler;
-  #server: NetServer | Http2Server | undefined;
-  #http1: Http1Server | undefined;
-  #http2: Http2Server | undefined;
+  readonly #http: HttpServer;
+  #server: NetServer | undefined;
   readonly #sockets = new Set<Socket>();
-  readonly #sessions = new Set<ServerHttp2Session>();
+  /** Frames each connection had received when it was last looked at. */
+  readonly #connections = new Map<Http2Connection, { frames: number; asked: boolean }>();
+  #silenceTimer: NodeJS.Timeout | undefined;
 
-  constructor(options: ListenOptions, grpc: GrpcServer, onHttp: HttpHandler) {
+  constructor(options: ListenOptions, grpc: GrpcServer, onHttp: RequestListener) {
     this.#options = options;
     this.#grpc = grpc;
-    this.#onHttp = onHttp;
+    this.#http = createHttpServer(onHttp);
   }
 
   /** Starts listening; resolves with the actual URL. */
   async start(): Promise<string> {
+    this.#silenceTimer = setInterval(() => this.#checkSilence(), silenceMs);
+    this.#silenceTimer.unref();
     const url = new URL(this.#options.url);
     if (url.protocol === "unix:") {
       await this.#listenUnix(url.pathname);
       return this.#options.url;
     }
-    if (url.protocol !== "http:" && url.protocol !== "https:") throw unknownScheme(this.#options.url);
-    const server = url.protocol === "https:" ? this.#secureServer() : this.#plainServer();
-    await listen(
-      server,
-      { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || 2379) },
-      this.#options.url,
-    );
-    const { port } = server.address() as AddressInfo;
+    const where = { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || 2379) };
+    if (url.protocol === "https:") await this.#listen(this.#secureServer(), where);
+    else if (url.protocol === "http:") await this.#listen(this.#plainServer(), where);
+    else throw unknownScheme(this.#options.url);
+    const { port } = this.#server!.address() as AddressInfo;
     return `${url.protocol}//${url.hostname}:${port}`;
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#silenceTimer);
     const server = this.#server;
     if (server === undefined) return;
+    this.#server = undefined;
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    for (const session of this.#sessions) session.destroy();
+    for (const connection of this.#connections.keys()) connection.destroy();
     for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 
   async #listenUnix(path: string): Promise<void> {
     await rm(path, { force: true });
-    // Only the owner may connect: the socket must never exist with wider permissions.
+    // The socket must never exist with wider permissions than its owner's.
     const before = process.umask(0o177);
     try {
-      await listen(this.#plainServer(), { path }, this.#options.url);
+      await this.#listen(this.#plainServer(), { path });
     } finally {
       process.umask(before);
     }
@@ -93,62 +84,69 @@ export class Listener {
   }
 
   #plainServer(): NetServer {
-    this.#http1 = createHttp1Server(this.#onHttp);
-    this.#http2 = createHttp2Server(sessionSettings);
-    this.#watchSessions(this.#http2);
-    const server = createNetServer({ noDelay: true }, (socket) => {
+    return createNetServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: silenceMs }, (socket) => {
       this.#track(socket);
-      socket.setTimeout(prefaceTimeoutMs, () => socket.destroy());
-      socket.once("data", (first: Buffer) => {
+      socket.setTimeout(firstBytesTimeoutMs, () => socket.destroy());
+      socket.once("readable", () => {
+        const first = socket.read() as Buffer | null;
+        if (first === null) return;
         socket.setTimeout(0);
         socket.removeAllListeners("timeout");
-        socket.pause();
-        const isHttp2 = first.subarray(0, http2Preface.length).equals(http2Preface.subarray(0, first.length));
+        const isHttp2 = clientPreface.subarray(0, first.length).equals(first.subarray(0, clientPreface.length));
         socket.unshift(first);
-        (isHttp2 ? this.#http2 : this.#http1)!.emit("connection", socket);
-        process.nextTick(() => socket.resume());
+        if (isHttp2) this.#serveHttp2(socket);
+        else this.#http.emit("connection", socket);
       });
     });
-    this.#server = server;
-    return server;
   }
 
-  #secureServer(): Http2Server {
-    const { tls } = this.#options;
+  #secureServer(): NetServer {
+    const { tls, url } = this.#options;
     if (tls === undefined) {
-      throw new KeelsonError("datastore/listen-tls", `${this.#options.url} needs a certificate and a key`, {
+      throw new KeelsonError("datastore/listen-tls", `${url} needs a certificate and a key`, {
         hint: "give --server-cert-file and --server-key-file, or listen on http://",
       });
     }
-    const server = createSecureServer(
-      {
-        cert: tls.cert,
-        key: tls.key,
-        ...(tls.clientCa === undefined ? {} : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
-        allowHTTP1: true,
-        ...sessionSettings,
-      },
-      (request, response) => {
-        // With HTTP/2 the stream handler has the request already.
-        if (request.httpVersionMajor === 1) {
-          this.#onHttp(request as unknown as IncomingMessage, response as unknown as ServerResponse);
-        }
-      },
-    );
-    this.#watchSessions(server);
-    server.on("secureConnection", (socket) => this.#track(socket));
-    this.#server = server;
+    const server = createTlsServer({
+      cert: tls.cert,
+      key: tls.key,
+      ...(tls.clientCa === undefined ? {} : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
+      ALPNProtocols: ["h2", "http/1.1"],
+      handshakeTimeout: firstBytesTimeoutMs,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: silenceMs,
+    });
+    server.on("connection", (socket) => this.#track(socket));
+    server.on("secureConnection", (socket: TLSSocket) => {
+      this.#track(socket);
+      if (socket.alpnProtocol === "h2") this.#serveHttp2(socket);
+      else this.#http.emit("connection", socket);
+    });
+    server.on("tlsClientError", (_error, socket) => socket.destroy());
     return server;
   }
 
-  #watchSessions(server: Http2Server): void {
-    server.on("stream", this.#grpc.onStream);
-    server.on("sessionError", () => {});
-    server.on("session", (session) => {
-      this.#sessions.add(session);
-      session.on("error", () => session.destroy());
-      session.on("close", () => this.#sessions.delete(session));
+  #serveHttp2(socket: Socket): void {
+    const connection = new Http2Connection(socket, {
+      onRequest: this.#grpc.onRequest,
+      onClosed: () => this.#connections.delete(connection),
     });
+    this.#connections.set(connection, { frames: 0, asked: false });
+  }
+
+  /** Finds connections whose other end is gone without a word. */
+  #checkSilence(): void {
+    for (const [connection, seen] of this.#connections) {
+      if (connection.receivedFrames !== seen.frames) {
+        seen.frames = connection.receivedFrames;
+        seen.asked = false;
+      } else if (seen.asked) connection.destroy();
+      else {
+        seen.asked = true;
+        connection.ping();
+      }
+    }
   }
 
   #track(socket: Socket): void {
@@ -156,23 +154,23 @@ export class Listener {
     socket.on("error", () => socket.destroy());
     socket.on("close", () => this.#sockets.delete(socket));
   }
-}
 
-function listen(
-  server: NetServer | Http2Server,
-  where: { host: string; port: number } | { path: string },
-  url: string,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const hint =
-        error.code === "EADDRINUSE"
-          ? "another program uses this address; stop it or choose another"
-          : "check the address";
-      reject(new KeelsonError("datastore/listen", `cannot listen on ${url}: ${error.message}`, { hint, cause: error }));
+  #listen(server: NetServer, where: { host: string; port: number } | { path: string }): Promise<void> {
+    this.#server = server;
+    const { url } = this.#options;
+    return new Promise((resolve, reject) => {
+      server.once("error", (error: NodeJS.ErrnoException) => {
+        const hint =
+          error.code === "EADDRINUSE"
+            ? "another program uses this address; stop it or choose another"
+            : "check the address";
+        reject(
+          new KeelsonError("datastore/listen", `cannot listen on ${url}: ${error.message}`, { hint, cause: error }),
+        );
+      });
+      server.listen(where, resolve);
     });
-    server.listen(where, resolve);
-  });
+  }
 }
 
 function unknownScheme(url: string): KeelsonError {

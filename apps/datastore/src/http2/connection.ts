@@ -1,0 +1,393 @@
+import type { Duplex } from "node:stream";
+import {
+  ConnectionError,
+  clientPreface,
+  defaultMaxFrameBytes,
+  defaultWindowBytes,
+  frameFlag,
+  frameHeaderBytes,
+  frameType,
+  h2Error,
+  makeFrame,
+  maxWindowBytes,
+  setting,
+  writeFrameHeader,
+} from "./frame.ts";
+import { HpackDecoder } from "./hpack-decoder.ts";
+import { Output } from "./output.ts";
+import { Http2Stream } from "./stream.ts";
+
+/** Window of a stream: more than the largest message, so that a unary request never waits for us. */
+const streamWindowBytes = 4 << 20;
+const connectionWindowBytes = 32 << 20;
+const maxConcurrentStreams = 65_536;
+const maxHeaderBlockBytes = 64 * 1_024;
+/** When the client does not take what it asked for, new requests wait until it has taken some of this. */
+const maxSocketBacklogBytes = 8 << 20;
+/** Responses that may wait for the client's flow control before its next requests are refused. */
+const maxQueuedBytes = 256 << 20;
+
+/** The headers of a request that a server looks at. */
+export interface RequestHeaders {
+  path: string;
+  authority: string;
+  contentType: string;
+}
+
+export interface ConnectionOptions {
+  /** A request has begun; the callee sets the stream's listener. */
+  onRequest(stream: Http2Stream, headers: RequestHeaders): void;
+  onClosed(): void;
+}
+
+/**
+ * The server's half of an HTTP/2 connection (RFC 9113), for gRPC: no push, no priorities. Written for many small calls
+ * on few connections: frames are parsed in place, a stream is one small object, and all that one turn of the event loop
+ * produces leaves in one write.
+ */
+export class Http2Connection {
+  readonly #socket: Duplex;
+  readonly #options: ConnectionOptions;
+  readonly #output: Output;
+  readonly #hpack = new HpackDecoder();
+  readonly #streams = new Map<number, Http2Stream>();
+  /** Streams with bytes to send and no window, in the order they began to wait. */
+  readonly #waiting = new Set<Http2Stream>();
+  #rest: Buffer | undefined;
+  #prefaceSeen = false;
+  #lastStreamId = 0;
+  /** A header block in the middle of its CONTINUATION frames. */
+  #block: { streamId: number; endStream: boolean; parts: Buffer[]; bytes: number } | undefined;
+  #unacknowledged = 0;
+  #initialSendWindow = defaultWindowBytes;
+  #queuedBytes = 0;
+  #closed = false;
+  sendWindow = defaultWindowBytes;
+  maxFrameBytes = defaultMaxFrameBytes;
+  /** Counts up with everything received; stands still on a dead connection. */
+  receivedFrames = 0;
+
+  constructor(socket: Duplex, options: ConnectionOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#output = new Output(socket);
+    socket.on("data", (chunk: Buffer) => this.#receive(chunk));
+    socket.on("drain", () => this.#drained());
+    socket.on("error", () => this.#close());
+    socket.on("close", () => this.#close());
+    socket.on("end", () => this.#close());
+    this.#greet();
+  }
+
+  get pendingBytes(): number {
+    return this.#output.pendingBytes;
+  }
+
+  get openStreams(): number {
+    return this.#streams.size;
+  }
+
+  ping(): void {
+    this.#output.write(makeFrame(frameType.ping, 0, 0, Buffer.alloc(8)));
+  }
+
+  /** Says goodbye and closes. */
+  destroy(code: number = h2Error.none): void {
+    if (this.#closed) return;
+    const payload = Buffer.alloc(8);
+    payload.writeUInt32BE(this.#lastStreamId, 0);
+    payload.writeUInt32BE(code, 4);
+    this.#output.write(makeFrame(frameType.goaway, 0, 0, payload));
+    this.#output.flush();
+    this.#socket.end();
+    this.#close();
+  }
+
+  addQueued(bytes: number): void {
+    this.#queuedBytes += bytes;
+  }
+
+  writeHeaders(streamId: number, block: Buffer, endStream: boolean): void {
+    const { buffer, at } = this.#output.reserve(frameHeaderBytes + block.length);
+    const flags = frameFlag.endHeaders | (endStream ? frameFlag.endStream : 0);
+    buffer.set(block, writeFrameHeader(buffer, at, block.length, frameType.headers, flags, streamId));
+  }
+
+  writeData(streamId: number, bytes: Uint8Array): void {
+    const { buffer, at } = this.#output.reserve(frameHeaderBytes);
+    writeFrameHeader(buffer, at, bytes.length, frameType.data, 0, streamId);
+    this.#output.write(bytes);
+    this.sendWindow -= bytes.length;
+  }
+
+  waitForWindow(stream: Http2Stream): void {
+    this.#waiting.add(stream);
+  }
+
+  /** The response is complete. A client that is still sending is told to stop. */
+  finish(stream: Http2Stream): void {
+    this.#forget(stream);
+    if (!stream.remoteEnded) this.#reset(stream.id, h2Error.none);
+  }
+
+  #greet(): void {
+    const settings = Buffer.alloc(12);
+    settings.writeUInt16BE(setting.maxConcurrentStreams, 0);
+    settings.writeUInt32BE(maxConcurrentStreams, 2);
+    settings.writeUInt16BE(setting.initialWindowSize, 6);
+    settings.writeUInt32BE(streamWindowBytes, 8);
+    this.#output.write(makeFrame(frameType.settings, 0, 0, settings));
+    this.#openWindow(0, connectionWindowBytes - defaultWindowBytes);
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#closed) return;
+    try {
+      this.#parse(this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk]));
+    } catch (error) {
+      this.destroy(error instanceof ConnectionError ? error.code : h2Error.internal);
+      return;
+    }
+    this.#output.flush();
+    if (this.#socket.writableLength > maxSocketBacklogBytes) this.#socket.pause();
+  }
+
+  #parse(bytes: Buffer): void {
+    let at = 0;
+    this.#rest = undefined;
+    if (!this.#prefaceSeen) {
+      if (bytes.length < clientPreface.length) {
+        this.#rest = bytes;
+        return;
+      }
+      if (!bytes.subarray(0, clientPreface.length).equals(clientPreface)) {
+        throw new ConnectionError(h2Error.protocol, "not an HTTP/2 client");
+      }
+      this.#prefaceSeen = true;
+      at = clientPreface.length;
+    }
+    while (bytes.length - at >= frameHeaderBytes && !this.#closed) {
+      const length = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!;
+      if (length > defaultMaxFrameBytes) throw new ConnectionError(h2Error.frameSize, "frame too large");
+      const end = at + frameHeaderBytes + length;
+      if (end > bytes.length) break;
+      const streamId = bytes.readUInt32BE(at + 5) & 0x7fff_ffff;
+      this.receivedFrames++;
+      this.#frame(bytes[at + 3]!, bytes[at + 4]!, streamId, bytes.subarray(at + frameHeaderBytes, end));
+      at = end;
+    }
+    if (at < bytes.length) this.#rest = at === 0 ? bytes : bytes.subarray(at);
+  }
+
+  #frame(type: number, flags: number, streamId: number, payload: Buffer): void {
+    if (this.#block !== undefined && (type !== frameType.continuation || streamId !== this.#block.streamId)) {
+      throw new ConnectionError(h2Error.protocol, "header block interrupted");
+    }
+    switch (type) {
+      case frameType.data:
+        this.#onData(flags, streamId, payload);
+        break;
+      case frameType.headers:
+        this.#onHeaders(flags, streamId, payload);
+        break;
+      case frameType.continuation:
+        this.#onContinuation(flags, payload);
+        break;
+      case frameType.rstStream:
+        this.#onReset(streamId);
+        break;
+      case frameType.settings:
+        this.#onSettings(flags, payload);
+        break;
+      case frameType.ping:
+        if (payload.length !== 8) throw new ConnectionError(h2Error.frameSize, "ping of the wrong size");
+        if ((flags & frameFlag.ack) === 0) this.#output.write(makeFrame(frameType.ping, frameFlag.ack, 0, payload));
+        break;
+      case frameType.windowUpdate:
+        this.#onWindowUpdate(streamId, payload);
+        break;
+      case frameType.pushPromise:
+        throw new ConnectionError(h2Error.protocol, "a client cannot push");
+      default:
+      // GOAWAY needs no answer: the client ends the connection when its calls are done. Priorities and unknown
+      // frames are ignored.
+    }
+  }
+
+  #onHeaders(flags: number, streamId: number, payload: Buffer): void {
+    let block = unpad(flags, payload);
+    if ((flags & frameFlag.priority) !== 0) block = block.subarray(5);
+    const endStream = (flags & frameFlag.endStream) !== 0;
+    if ((flags & frameFlag.endHeaders) !== 0) this.#headerBlock(streamId, endStream, block);
+    else this.#block = { streamId, endStream, parts: [block], bytes: block.length };
+  }
+
+  #onContinuation(flags: number, payload: Buffer): void {
+    const block = this.#block;
+    if (block === undefined) throw new ConnectionError(h2Error.protocol, "continuation of nothing");
+    block.parts.push(payload);
+    block.bytes += payload.length;
+    if (block.bytes > maxHeaderBlockBytes || block.parts.length > 64) {
+      throw new ConnectionError(h2Error.enhanceYourCalm, "header block too large");
+    }
+    if ((flags & frameFlag.endHeaders) === 0) return;
+    this.#block = undefined;
+    this.#headerBlock(block.streamId, block.endStream, Buffer.concat(block.parts));
+  }
+
+  #headerBlock(streamId: number, endStream: boolean, block: Buffer): void {
+    const headers: RequestHeaders = { path: "", authority: "", contentType: "" };
+    this.#hpack.decode(block, (name, value) => {
+      if (name === ":path") headers.path = value;
+      else if (name === ":authority") headers.authority = value;
+      else if (name === "content-type") headers.contentType = value;
+    });
+    const known = this.#streams.get(streamId);
+    if (known !== undefined) {
+      // Trailers of a request: gRPC clients do not send any, but they end the request.
+      if (!endStream) throw new ConnectionError(h2Error.protocol, "second header block does not end the stream");
+      this.#endRemote(known);
+      return;
+    }
+    if (streamId % 2 === 0) throw new ConnectionError(h2Error.protocol, "invalid stream id");
+    // A stream that was answered before its request ended may still see its trailers.
+    if (streamId <= this.#lastStreamId) return;
+    this.#lastStreamId = streamId;
+    if (this.#streams.size >= maxConcurrentStreams || this.#queuedBytes > maxQueuedBytes) {
+      this.#reset(streamId, h2Error.refusedStream);
+      return;
+    }
+    const stream = new Http2Stream(streamId, this, this.#initialSendWindow);
+    this.#streams.set(streamId, stream);
+    this.#options.onRequest(stream, headers);
+    if (endStream) this.#endRemote(stream);
+  }
+
+  #onData(flags: number, streamId: number, payload: Buffer): void {
+    if (streamId === 0 || streamId > this.#lastStreamId)
+      throw new ConnectionError(h2Error.protocol, "data without stream");
+    this.#unacknowledged += payload.length;
+    if (this.#unacknowledged >= connectionWindowBytes / 2) {
+      this.#openWindow(0, this.#unacknowledged);
+      this.#unacknowledged = 0;
+    }
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined || stream.remoteEnded) return;
+    const endStream = (flags & frameFlag.endStream) !== 0;
+    stream.unacknowledged += payload.length;
+    if (!endStream && stream.unacknowledged >= streamWindowBytes / 2) {
+      this.#openWindow(streamId, stream.unacknowledged);
+      stream.unacknowledged = 0;
+    }
+    const bytes = unpad(flags, payload);
+    if (bytes.length > 0) stream.listener?.onData(bytes);
+    if (endStream) this.#endRemote(stream);
+  }
+
+  #endRemote(stream: Http2Stream): void {
+    if (stream.remoteEnded) return;
+    stream.remoteEnded = true;
+    stream.listener?.onEnd();
+  }
+
+  #onReset(streamId: number): void {
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) return;
+    this.#forget(stream);
+    stream.abort();
+  }
+
+  #onSettings(flags: number, payload: Buffer): void {
+    if ((flags & frameFlag.ack) !== 0) return;
+    if (payload.length % 6 !== 0) throw new ConnectionError(h2Error.frameSize, "settings of the wrong size");
+    for (let at = 0; at < payload.length; at += 6) {
+      const value = payload.readUInt32BE(at + 2);
+      switch (payload.readUInt16BE(at)) {
+        case setting.initialWindowSize: {
+          if (value > maxWindowBytes) throw new ConnectionError(h2Error.flowControl, "window too large");
+          const change = value - this.#initialSendWindow;
+          this.#initialSendWindow = value;
+          for (const stream of this.#streams.values()) stream.sendWindow += change;
+          break;
+        }
+        case setting.maxFrameSize:
+          // Larger frames than 64 KiB would only keep other calls waiting.
+          this.maxFrameBytes = Math.min(Math.max(value, defaultMaxFrameBytes), 64 * 1_024 - frameHeaderBytes);
+          break;
+      }
+    }
+    this.#output.write(makeFrame(frameType.settings, frameFlag.ack, 0, Buffer.alloc(0)));
+    this.#pumpWaiting();
+  }
+
+  #onWindowUpdate(streamId: number, payload: Buffer): void {
+    if (payload.length !== 4) throw new ConnectionError(h2Error.frameSize, "window update of the wrong size");
+    const bytes = payload.readUInt32BE(0) & maxWindowBytes;
+    if (bytes === 0) throw new ConnectionError(h2Error.protocol, "window update of nothing");
+    if (streamId === 0) {
+      this.sendWindow += bytes;
+      if (this.sendWindow > maxWindowBytes) throw new ConnectionError(h2Error.flowControl, "window too large");
+      this.#pumpWaiting();
+      return;
+    }
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) return;
+    stream.sendWindow += bytes;
+    if (stream.sendWindow > maxWindowBytes) throw new ConnectionError(h2Error.flowControl, "window too large");
+    if (this.#waiting.delete(stream)) this.#resume(stream);
+  }
+
+  /** Gives each stream that waits a part of the window, in turn. */
+  #pumpWaiting(): void {
+    for (const stream of [...this.#waiting]) {
+      if (this.sendWindow <= 0) return;
+      this.#waiting.delete(stream);
+      this.#resume(stream);
+    }
+  }
+
+  #resume(stream: Http2Stream): void {
+    stream.pump();
+    stream.listener?.onDrain();
+  }
+
+  #drained(): void {
+    if (this.#socket.isPaused()) this.#socket.resume();
+    for (const stream of this.#streams.values()) stream.listener?.onDrain();
+  }
+
+  #openWindow(streamId: number, bytes: number): void {
+    const payload = Buffer.alloc(4);
+    payload.writeUInt32BE(bytes);
+    this.#output.write(makeFrame(frameType.windowUpdate, 0, streamId, payload));
+  }
+
+  #reset(streamId: number, code: number): void {
+    const payload = Buffer.alloc(4);
+    payload.writeUInt32BE(code);
+    this.#output.write(makeFrame(frameType.rstStream, 0, streamId, payload));
+  }
+
+  #forget(stream: Http2Stream): void {
+    this.#streams.delete(stream.id);
+    this.#waiting.delete(stream);
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#socket.end();
+    const streams = [...this.#streams.values()];
+    this.#streams.clear();
+    this.#waiting.clear();
+    for (const stream of streams) stream.abort();
+    this.#options.onClosed();
+  }
+}
+
+function unpad(flags: number, payload: Buffer): Buffer {
+  if ((flags & frameFlag.padded) === 0) return payload;
+  const padding = payload[0] ?? 0;
+  if (padding >= payload.length) throw new ConnectionError(h2Error.protocol, "padding longer than the frame");
+  return payload.subarray(1, payload.length - padding);
+}

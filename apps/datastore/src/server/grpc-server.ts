@@ -1,0 +1,231 @@
+import { grpcStatus, RpcError } from "@keelson/protocol/etcd";
+import { errorMessage, type Logger } from "@keelson/service";
+import type { RequestHeaders } from "../http2/connection.ts";
+import type { Http2Stream } from "../http2/stream.ts";
+import { MessageSplitter } from "./message-splitter.ts";
+import {
+  type CallInfo,
+  grpcPrefixBytes,
+  type Method,
+  type StreamHandler,
+  type StreamMethod,
+  type UnaryMethod,
+} from "./rpc.ts";
+import { unimplemented } from "./status.ts";
+
+/** `:status: 200`, `content-type: application/grpc`, as an HPACK block that refers to no dynamic table. */
+const responseHeaders = Buffer.concat([Buffer.from([0x88, 0x0f, 0x10]), hpackString("application/grpc")]);
+const okTrailers = literal("grpc-status", "0");
+const emptyMessage = Buffer.alloc(0);
+
+/** Counts calls for the metrics; every call ends exactly once. */
+export interface CallObserver {
+  onCall(path: string, code: number, startedMs: number): void;
+}
+
+/** Serves gRPC calls on HTTP/2 streams. */
+export class GrpcServer {
+  readonly #methods: ReadonlyMap<string, Method>;
+  readonly #log: Logger;
+  readonly #observer: CallObserver | undefined;
+
+  constructor(methods: Iterable<Method>, log: Logger, observer?: CallObserver) {
+    this.#methods = new Map([...methods].map((method) => [method.path, method]));
+    this.#log = log;
+    this.#observer = observer;
+  }
+
+  readonly onRequest = (stream: Http2Stream, headers: RequestHeaders): void => {
+    const method = this.#methods.get(headers.path);
+    const call = new Call(stream, headers.path, this.#log, this.#observer);
+    if (!headers.contentType.startsWith("application/grpc")) call.fail(notGrpc(headers.contentType));
+    else if (method === undefined) call.fail(unknownMethod(headers.path));
+    else if (method.kind === "unary") serveUnary(call, method, { authority: headers.authority });
+    else serveStream(call, method, { authority: headers.authority });
+  };
+}
+
+/** One call: its stream, whether its headers are out, and how it ended. */
+class Call {
+  readonly stream: Http2Stream;
+  readonly #path: string;
+  readonly #log: Logger;
+  readonly #observer: CallObserver | undefined;
+  readonly #startedMs: number;
+  #headersSent = false;
+  ended = false;
+
+  constructor(stream: Http2Stream, path: string, log: Logger, observer: CallObserver | undefined) {
+    this.stream = stream;
+    this.#path = path;
+    this.#log = log;
+    this.#observer = observer;
+    this.#startedMs = observer === undefined ? 0 : performance.now();
+  }
+
+  sendHeaders(): void {
+    if (this.#headersSent) return;
+    this.#headersSent = true;
+    this.stream.sendHeaders(responseHeaders);
+  }
+
+  /** The whole answer of a unary call. */
+  respond(frame: Buffer): void {
+    if (this.ended) return;
+    this.sendHeaders();
+    this.stream.sendData(frame);
+    this.finish(grpcStatus.ok, okTrailers);
+  }
+
+  /** Ends the call with an error; in the trailers, or in the only header block when nothing was sent yet. */
+  fail(error: unknown): void {
+    if (this.ended) return;
+    const code = error instanceof RpcError ? error.code : grpcStatus.unknown;
+    if (!(error instanceof RpcError)) this.#log.error({ err: error, method: this.#path }, "a call failed unexpectedly");
+    const trailers = Buffer.concat([
+      literal("grpc-status", String(code)),
+      literal("grpc-message", percentEncode(errorMessage(error instanceof RpcError ? error.message : error))),
+    ]);
+    this.finish(code, this.#headersSent ? trailers : Buffer.concat([responseHeaders, trailers]));
+  }
+
+  finish(code: number, trailers: Buffer): void {
+    this.ended = true;
+    this.stream.end(trailers);
+    this.#observer?.onCall(this.#path, code, this.#startedMs);
+  }
+
+  /** The client went away. */
+  abandon(): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.#observer?.onCall(this.#path, grpcStatus.canceled, this.#startedMs);
+  }
+}
+
+function serveUnary(call: Call, method: UnaryMethod, info: CallInfo): void {
+  let request: Buffer | undefined;
+  const splitter = new MessageSplitter((message) => {
+    request ??= message;
+  });
+  call.stream.listener = {
+    onData(bytes) {
+      if (call.ended) return;
+      try {
+        splitter.push(bytes);
+      } catch (error) {
+        call.fail(error);
+      }
+    },
+    onEnd() {
+      if (call.ended) return;
+      try {
+        const answer = method.call(request ?? emptyMessage, info);
+        if (answer instanceof Promise) {
+          answer.then(
+            (frame) => call.respond(frame),
+            (error) => call.fail(error),
+          );
+        } else call.respond(answer);
+      } catch (error) {
+        call.fail(error);
+      }
+    },
+    onAbort: () => call.abandon(),
+    onDrain() {},
+  };
+}
+
+function serveStream(call: Call, method: StreamMethod, info: CallInfo): void {
+  const { stream } = call;
+  let handler: StreamHandler | undefined;
+  const close = (): void => {
+    const closing = handler;
+    handler = undefined;
+    closing?.onClosed();
+  };
+  const guard = (work: () => void): void => {
+    if (call.ended) return;
+    try {
+      work();
+    } catch (error) {
+      call.fail(error);
+      close();
+    }
+  };
+  const splitter = new MessageSplitter((message) => guard(() => handler?.onMessage(message)));
+  stream.listener = {
+    onData: (bytes) => guard(() => splitter.push(bytes)),
+    onEnd: () => guard(() => handler?.onHalfClose()),
+    onAbort() {
+      call.abandon();
+      close();
+    },
+    onDrain: () => handler?.onDrain?.(),
+  };
+  call.sendHeaders();
+  guard(() => {
+    handler = method.open(
+      {
+        send(parts) {
+          if (!call.ended) stream.sendData(joinFrame(parts));
+        },
+        end(error) {
+          if (call.ended) return;
+          if (error === undefined) call.finish(grpcStatus.ok, okTrailers);
+          else call.fail(error);
+          close();
+        },
+        get pendingBytes() {
+          return stream.pendingBytes;
+        },
+      },
+      info,
+    );
+  });
+}
+
+function joinFrame(parts: Uint8Array[]): Buffer {
+  let size = 0;
+  for (const part of parts) size += part.length;
+  const frame = Buffer.allocUnsafe(grpcPrefixBytes + size);
+  frame[0] = 0;
+  frame.writeUInt32BE(size, 1);
+  let at = grpcPrefixBytes;
+  for (const part of parts) {
+    frame.set(part, at);
+    at += part.length;
+  }
+  return frame;
+}
+
+/** A header field as an HPACK literal without indexing. */
+function literal(name: string, value: string): Buffer {
+  return Buffer.concat([Buffer.from([0]), hpackString(name), hpackString(value)]);
+}
+
+function hpackString(text: string): Buffer {
+  const bytes = Buffer.from(text, "latin1");
+  if (bytes.length < 0x7f) return Buffer.concat([Buffer.from([bytes.length]), bytes]);
+  const prefix = [0x7f];
+  let rest = bytes.length - 0x7f;
+  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) prefix.push((rest & 0x7f) | 0x80);
+  prefix.push(rest);
+  return Buffer.concat([Buffer.from(prefix), bytes]);
+}
+
+/** gRPC's encoding of grpc-message: printable ASCII but `%` stays, everything else becomes `%XX` per byte. */
+export function percentEncode(text: string): string {
+  return text.replace(/[^ -$&-~]/gu, (character) =>
+    [...Buffer.from(character)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join(""),
+  );
+}
+
+function unknownMethod(path: string): RpcError {
+  const [, service = "", name = ""] = path.split("/");
+  return unimplemented(`unknown method ${name} for service ${service}`);
+}
+
+function notGrpc(contentType: string): RpcError {
+  return new RpcError(grpcStatus.unknown, `invalid gRPC request content-type ${JSON.stringify(contentType)}`);
+}
