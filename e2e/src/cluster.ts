@@ -106,7 +106,7 @@ ${servers.join("\n")}
   async addMariadb(): Promise<{ node: Node; endpoint: string }> {
     const spec = this.#spec(serviceImages.mariadb, hosts.database, "database")
       .withEnvironment({ MARIADB_ROOT_PASSWORD: "mariadb-secret", MARIADB_DATABASE: "kubernetes" })
-      .withWaitStrategy(Wait.forLogMessage(/ready for connections[\s\S]*port: 3306/));
+      .withWaitStrategy(Wait.forLogMessage(/port: 3306/));
     const node = await this.#start("database", hosts.database, spec);
     return { node, endpoint: `mysql://root:mariadb-secret@tcp(${node.address}:3306)/kubernetes` };
   }
@@ -160,7 +160,6 @@ ${servers.join("\n")}
   }
 
   async remove(): Promise<void> {
-    await Promise.all([...this.nodes.values()].map((node) => node.remove()));
     await this.network.remove();
   }
 

@@ -1,5 +1,7 @@
 import { GenericContainer, getContainerRuntimeClient } from "testcontainers";
 
+const networkLabel = "keelson.e2e.network";
+
 /** A bridge network with fixed addresses: a container that was killed comes back at the address it had, as hosts do. */
 export class PrivateNetwork {
   readonly name: string;
@@ -14,9 +16,9 @@ export class PrivateNetwork {
   static async create(name: string, index: number): Promise<PrivateNetwork> {
     const { dockerode } = (await getContainerRuntimeClient()).container;
     const prefix = `10.213.${index}`;
-    for (const stale of await dockerode.listNetworks({ filters: { name: [`^${name}$`] } })) {
-      await dockerode.getNetwork(stale.Id).remove();
-    }
+    // What a run that was killed left behind.
+    const [stale] = await dockerode.listNetworks({ filters: { name: [`^${name}$`] } });
+    if (stale !== undefined) await new PrivateNetwork(name, prefix).remove();
     await dockerode.createNetwork({ Name: name, Driver: "bridge", IPAM: { Config: [{ Subnet: `${prefix}.0/24` }] } });
     return new PrivateNetwork(name, prefix);
   }
@@ -25,8 +27,11 @@ export class PrivateNetwork {
     return `${this.#prefix}.${host}`;
   }
 
+  /** Removes the network and every container that belongs to it, also those that it is disconnected from or not running. */
   async remove(): Promise<void> {
     const { dockerode } = (await getContainerRuntimeClient()).container;
+    const members = await dockerode.listContainers({ all: true, filters: { label: [`${networkLabel}=${this.name}`] } });
+    await Promise.all(members.map(({ Id }) => dockerode.getContainer(Id).remove({ force: true, v: true })));
     await dockerode.getNetwork(this.name).remove();
   }
 }
@@ -42,7 +47,7 @@ export class NetworkedContainer extends GenericContainer {
     this.#network = network;
     this.#host = host;
     this.#alias = alias;
-    this.withNetworkMode(network.name);
+    this.withNetworkMode(network.name).withLabels({ [networkLabel]: network.name });
   }
 
   protected override async beforeContainerCreated(): Promise<void> {

@@ -1,0 +1,116 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
+import { BackgroundClient } from "./background-client.ts";
+import type { Cluster, Credentials } from "./cluster.ts";
+import { type Fault, injectFault } from "./faults.ts";
+
+const run = promisify(execFile);
+
+export interface Topology {
+  name: string;
+  /** Brings up servers, their datastore, the fixed address and the agents; the first agent carries the client. */
+  build: () => Promise<Cluster>;
+  /** Which faults are injected, in this order. Asked when the cluster is up, since a leader is known only then. */
+  faults: readonly { title: string; fault: (cluster: Cluster) => Promise<Fault> | Fault }[];
+}
+
+/** How a client on an agent's host notices the loss of a part. Bounds of the project's promises, in milliseconds. */
+export const bounds = {
+  statelessKill: 2_000,
+  leader: 5_000,
+  /** A frozen or cut-off peer says nothing, so its loss is known only after the liveness checks have run out. */
+  silentLoss: 8_000,
+  /** A database may be away as long as it is down, and three seconds more. */
+  afterDatabase: 3_000,
+};
+
+/** The suite of a topology: up, joined, kubectl works, then every fault while a background client writes and watches. */
+export function describeTopology(topology: Topology): void {
+  const noEngine = inject("noEngine");
+  if (noEngine !== "") console.warn(`skipped: no container engine: ${noEngine}`);
+  describe.skipIf(noEngine !== "")(topology.name, () => {
+    let cluster: Cluster;
+    let credentials: Credentials;
+    let client: BackgroundClient;
+    let agentsStarted: string[];
+    let failed = false;
+
+    beforeAll(async () => {
+      cluster = await topology.build();
+      credentials = await cluster.adminCredentials();
+    });
+
+    afterEach(({ task }) => {
+      failed ||= task.result?.state === "fail";
+    });
+
+    afterAll(async () => {
+      if (cluster === undefined) return;
+      if (failed) {
+        for (const node of cluster.nodes.values()) console.log(`--- ${node.name}\n${await node.logTail(25)}`);
+      }
+      await client?.remove();
+      await cluster.remove();
+    });
+
+    const agents = () => [...cluster.nodes.values()].filter(({ name }) => name.startsWith("agent-"));
+    const startTimes = () => Promise.all(agents().map(async (agent) => (await agent.state()).startedAt));
+
+    test("kubectl reaches the API at the fixed address and sees every agent Ready", async () => {
+      await expect
+        .poll(() => kubectl(cluster, credentials, "get", "nodes", "--no-headers"), { timeout: 60_000, interval: 1_000 })
+        .toSatisfy((text: string) => agents().every(({ name }) => new RegExp(`^${name}\\s+Ready\\b`, "m").test(text)));
+      agentsStarted = await startTimes();
+    });
+
+    test("a client on an agent's host writes and watches", async () => {
+      client = await BackgroundClient.start(agents()[0]!, credentials);
+      await client.acknowledgements(50);
+    });
+
+    for (const { title, fault } of topology.faults) {
+      test(title, async () => {
+        const planned = await fault(cluster);
+        const { outageMs, maxOutageMs } = await injectFault(topology.name, planned, client);
+        expect(outageMs).toBeLessThanOrEqual(maxOutageMs);
+      });
+    }
+
+    test("nothing acknowledged was lost, and the watch is complete, in order and without repetition", async () => {
+      const verdict = (await client.finish()).verdict();
+      console.log(`${topology.name}: ${verdict.acknowledged} writes acknowledged, ${verdict.refused} attempts refused`);
+      expect(verdict).toMatchObject({ lost: [], unseen: [], repeated: [], disordered: [] });
+    });
+
+    test("no agent was restarted", async () => {
+      expect(await startTimes()).toEqual(agentsStarted);
+    });
+  });
+}
+
+/** Runs the host's kubectl against the fixed registration address. */
+async function kubectl(cluster: Cluster, credentials: Credentials, ...args: string[]): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "keelson-e2e-"));
+  try {
+    for (const name of ["ca", "cert", "key"] as const) {
+      await writeFile(join(directory, name), credentials[name], { mode: 0o600 });
+    }
+    const { stdout } = await run("kubectl", [
+      `--server=https://${cluster.balancerAddress}:6443`,
+      `--certificate-authority=${join(directory, "ca")}`,
+      `--client-certificate=${join(directory, "cert")}`,
+      `--client-key=${join(directory, "key")}`,
+      "--request-timeout=10s",
+      ...args,
+    ]);
+    return stdout;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}

@@ -1,0 +1,16 @@
+import { Cluster } from "../src/cluster.ts";
+import { balancerFaults, databaseFaults, serverFaults } from "../src/standard-faults.ts";
+import { describeTopology } from "../src/suite.ts";
+
+describeTopology({
+  name: "two servers, PostgreSQL",
+  build: async () => {
+    const cluster = await Cluster.create("postgres", 2);
+    const [{ endpoint }] = await Promise.all([cluster.addPostgres(), cluster.addBalancer(2)]);
+    await cluster.addServer(1, ["--datastore-endpoint", endpoint]);
+    await cluster.addServer(2, ["--datastore-endpoint", endpoint]);
+    await Promise.all([cluster.addAgent(1), cluster.addAgent(2)]);
+    return cluster;
+  },
+  faults: [...serverFaults("server-1"), ...serverFaults("server-2"), ...databaseFaults(), ...balancerFaults()],
+});
