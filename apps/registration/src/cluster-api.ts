@@ -30,6 +30,8 @@ export interface ClusterApi {
   getSecret(name: string): Promise<SecretObject | undefined>;
   /** Creates a Secret in kube-system; `exists` when there is one of that name. */
   createSecret(secret: SecretObject): Promise<"created" | "exists">;
+  /** Replaces a Secret that is still at its resourceVersion; false when it is not. */
+  replaceSecret(secret: SecretObject): Promise<boolean>;
   /** Deletes a Secret in kube-system, with `uid` only that very one; false when it was not there. */
   deleteSecret(name: string, uid?: string): Promise<boolean>;
   /** Makes a Node the owner of a Secret, so that it goes with it. */

@@ -76,6 +76,16 @@ export class KubeClusterApi implements ClusterApi, Service {
     }
   }
 
+  async replaceSecret(secret: SecretObject): Promise<boolean> {
+    try {
+      await this.#client.update(resources.secrets, secret);
+      return true;
+    } catch (error) {
+      if (isNotFound(error) || isConflict(error)) return false;
+      throw error;
+    }
+  }
+
   async deleteSecret(name: string, uid?: string): Promise<boolean> {
     try {
       await this.#client.delete(resources.secrets, name, {

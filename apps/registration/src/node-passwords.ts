@@ -9,6 +9,7 @@ import {
 } from "@keelson/protocol/supervisor";
 import {
   hashNodePassword,
+  isProvisionalHash,
   nodePasswordHashOf,
   nodePasswordNamespace,
   nodePasswordSecret,
@@ -32,6 +33,8 @@ export interface NodePasswordOptions {
   hashConcurrency: number;
   /** Hashes that may wait; beyond them requests are answered with 429. */
   maxWaitingHashes: number;
+  /** A new name that would wait longer than this for its hash is claimed with a provisional one, in milliseconds. */
+  provisionalAfterMs: number;
 }
 
 /** A password that was accepted before it could be compared with the Secret. */
@@ -51,7 +54,9 @@ interface Pending {
 /**
  * Verifies who may use a node name, in the order of the supervisor reference (4.3): the first password for a name is
  * stored as a hash in a Secret, every later one must match it. Hashing is costly on purpose, so it runs in a bounded queue,
- * at most once for a name at a time, and a password that matched before costs nothing.
+ * at most once for a name at a time, and a password that matched before costs nothing. When many new nodes come at once,
+ * each name is claimed with a provisional hash, which any server can verify, and gets its full and immutable one when the
+ * storm is over: a claim is stored before it is acknowledged, in every case.
  */
 export class NodePasswords {
   readonly #options: NodePasswordOptions;
@@ -59,6 +64,9 @@ export class NodePasswords {
   readonly #log: Logger;
   readonly #defer: (check: DeferredCheck) => void;
   readonly #queue: HashQueue;
+  /** Provisional hashes that wait for their full ones: one at a time, so that joins have the other cores. */
+  readonly #hardening: HashQueue;
+  readonly #hardeningNames = new Set<string>();
   readonly #matched = new VerifiedCache(20_000);
   readonly #mismatched = new VerifiedCache(2_000);
   /** First registrations under way: the name is taken from the moment at which its first password arrives. */
@@ -72,11 +80,12 @@ export class NodePasswords {
     this.#log = log;
     this.#defer = defer;
     this.#queue = new HashQueue({ concurrency: options.hashConcurrency, maxWaiting: options.maxWaitingHashes });
+    this.#hardening = new HashQueue({ concurrency: 1, maxWaiting: 10_000 });
   }
 
   /** Hashes that run or wait. */
   get queueDepth(): number {
-    return this.#queue.depth;
+    return this.#queue.depth + this.#hardening.depth;
   }
 
   /** The node that the request speaks for, or the protocol's refusal. */
@@ -127,10 +136,16 @@ export class NodePasswords {
   }
 
   async #register(nodeName: string, password: string): Promise<Verdict> {
-    const hash = await this.#queue.run(() => hashNodePassword(password));
-    if ((await this.#api.createSecret(nodePasswordSecret(nodeName, hash))) === "created") {
+    const provisional =
+      this.#queue.estimatedWaitMs > this.#options.provisionalAfterMs &&
+      this.#hardening.depth < this.#options.maxWaitingHashes;
+    const hash = provisional
+      ? await hashNodePassword(password, { provisional })
+      : await this.#queue.run(() => hashNodePassword(password));
+    if ((await this.#api.createSecret(nodePasswordSecret(nodeName, hash, !provisional))) === "created") {
       this.#matched.remember(hash, password);
       this.#log.info({ node: nodeName }, "node registered");
+      if (provisional) this.#harden(nodeName, password);
       return "match";
     }
     const secret = await this.#api.getSecret(nodePasswordSecretName(nodeName));
@@ -140,10 +155,34 @@ export class NodePasswords {
     return this.#compare(nodeName, secret, password);
   }
 
+  /** Replaces a provisional hash in the background. One that is missed is caught at the node's next request. */
+  #harden(nodeName: string, password: string): void {
+    if (this.#hardeningNames.has(nodeName)) return;
+    this.#hardeningNames.add(nodeName);
+    const work = async (): Promise<void> => {
+      const hash = await hashNodePassword(password);
+      const secret = await this.#api.getSecret(nodePasswordSecretName(nodeName));
+      if (secret === undefined || secret.immutable) return;
+      const full = nodePasswordSecret(nodeName, hash);
+      // Whoever changed the Secret in between has the last word: its resourceVersion tells.
+      if (!(await this.#api.replaceSecret({ ...full, metadata: { ...secret.metadata, ...full.metadata } }))) return;
+      this.#matched.remember(hash, password);
+    };
+    this.#hardening
+      .run(work)
+      .catch((error: unknown) => {
+        this.#log.warn({ node: nodeName, reason: errorMessage(error) }, "a node keeps its provisional hash for now");
+      })
+      .finally(() => this.#hardeningNames.delete(nodeName));
+  }
+
   async #compare(nodeName: string, secret: SecretObject, password: string): Promise<Verdict> {
     const hash = nodePasswordHashOf(secret);
     if (hash === undefined) return "mismatch";
-    if (this.#matched.has(hash, password)) return "match";
+    if (this.#matched.has(hash, password)) {
+      if (!secret.immutable && isProvisionalHash(hash)) this.#harden(nodeName, password);
+      return "match";
+    }
     if (this.#mismatched.has(hash, password)) return "mismatch";
     const digest = this.#matched.digest(hash, password);
     const pending = this.#comparisons.get(nodeName);
@@ -164,6 +203,7 @@ export class NodePasswords {
       return "mismatch";
     }
     this.#matched.remember(hash, password);
+    if (isProvisionalHash(hash)) this.#harden(nodeName, password);
     if (secret.type !== nodePasswordSecretType) await this.#replaceOldSecret(nodeName, secret, hash);
     return "match";
   }

@@ -80,6 +80,8 @@ export interface RegistrationConfig {
   /** Hashes at once (cores, at most 4) and waiting (2000). */
   hashConcurrency?: number;
   maxWaitingHashes?: number;
+  /** New names that would wait longer than this are claimed with a provisional hash (500 ms). */
+  provisionalAfterMs?: number;
   /** Lifetime of new leaf certificates (365 days). */
   leafLifetimeMs?: number;
 }
@@ -146,6 +148,7 @@ export class Registration implements Service, RegistrationClient {
         // libuv has four threads; one is left to file and name look-ups.
         hashConcurrency: config.hashConcurrency ?? Math.min(3, availableParallelism()),
         maxWaitingHashes: config.maxWaitingHashes ?? 2_000,
+        provisionalAfterMs: config.provisionalAfterMs ?? 500,
       },
       api,
       log,

@@ -128,7 +128,11 @@ describe("a kubelet certificate", () => {
   });
 
   it("turns requests away with Retry-After when too many hashes wait", async () => {
-    const { registration } = await startRegistration({ hashConcurrency: 1, maxWaitingHashes: 1 });
+    const { registration } = await startRegistration({
+      hashConcurrency: 1,
+      maxWaitingHashes: 1,
+      provisionalAfterMs: 60_000,
+    });
     const answers = await Promise.all(
       Array.from({ length: 4 }, (_, index) =>
         registration.issueCertificate({
@@ -144,5 +148,26 @@ describe("a kubelet certificate", () => {
       expect(refusal.status).toBe(429);
       expect(refusal.retryAfterSeconds).toBeGreaterThanOrEqual(1);
     }
+  });
+
+  it("claims names with a provisional hash in a storm, and hardens them after it", async () => {
+    const { registration, cluster } = await startRegistration({ provisionalAfterMs: 0, hashConcurrency: 1 });
+    const names = Array.from({ length: 6 }, (_, index) => `agent-${index}`);
+    const join = async (name: string, secret = password): Promise<number> => {
+      const node = { name, password: secret };
+      const answer = await registration.issueCertificate({ kind: "client-kubelet", caller: agentIdentity, node });
+      return answer.ok ? 200 : answer.refusal.status;
+    };
+    const stored = (name: string) => cluster.secrets.get(nodePasswordSecretName(name))!;
+    expect(await Promise.all(names.map((name) => join(name)))).toEqual(names.map(() => 200));
+    const provisional = names.filter((name) => stored(name).immutable === undefined);
+    expect(provisional.length).toBeGreaterThan(0);
+    // A claim is a claim from the first moment on.
+    expect(await join(provisional.at(-1)!, "another")).toBe(403);
+    await expect.poll(() => names.every((name) => stored(name).immutable), { timeout: 10_000 }).toBe(true);
+    for (const name of names)
+      expect(Buffer.from(stored(name).data!.hash!, "base64").toString()).toMatch(/^\$1:[0-9a-f]{16}:15:/);
+    expect(await join(names[0]!)).toBe(200);
+    expect(await join(names[0]!, "another")).toBe(403);
   });
 });

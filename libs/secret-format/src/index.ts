@@ -25,6 +25,7 @@ export { secretsEqual } from "./constant-time.ts";
 export {
   formatNodePasswordHash,
   hashNodePassword,
+  isProvisionalHash,
   type NodePasswordHash,
   parseNodePasswordHash,
   verifyNodePassword,

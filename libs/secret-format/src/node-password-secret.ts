@@ -35,13 +35,13 @@ export function nodeOfPasswordSecret(secretName: string): string | undefined {
     : undefined;
 }
 
-/** The Secret that stores a node's password hash. */
-export function nodePasswordSecret(nodeName: string, hash: string): SecretObject {
+/** The Secret that stores a node's password hash: immutable, unless the hash is to be replaced by a stronger one. */
+export function nodePasswordSecret(nodeName: string, hash: string, immutable = true): SecretObject {
   return {
     apiVersion: "v1",
     kind: "Secret",
     metadata: { name: nodePasswordSecretName(nodeName), namespace: nodePasswordNamespace },
-    immutable: true,
+    ...(immutable ? { immutable } : {}),
     type: nodePasswordSecretType,
     data: { hash: Buffer.from(hash).toString("base64") },
   };

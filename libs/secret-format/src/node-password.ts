@@ -11,16 +11,26 @@ export interface NodePasswordHash {
 }
 
 const current = { logN: 15, r: 8, p: 1, saltLength: 8, keyLength: 64 } as const;
+const provisionalLogN = 10;
 /** Costlier parameters in a stored hash are refused: a tampered Secret must not exhaust the server. */
 const limits = { logN: 20, r: 32, p: 16, keyLength: 256, memoryBytes: 256 * 1024 * 1024 };
 
-/** Hashes a node password (about 0.1 s of one core, off the event loop). The salt is drawn unless a test gives it. */
+/**
+ * Hashes a node password (about 0.1 s of one core, off the event loop). The salt is drawn unless a test gives it.
+ * `provisional` costs a thirtieth: any reader verifies it, but it is meant to be replaced soon.
+ */
 export async function hashNodePassword(
   password: string,
-  salt: Buffer = randomBytes(current.saltLength),
+  { salt = randomBytes(current.saltLength), provisional = false }: { salt?: Buffer; provisional?: boolean } = {},
 ): Promise<string> {
-  const { logN, r, p, keyLength } = current;
+  const { r, p, keyLength } = current;
+  const logN = provisional ? provisionalLogN : current.logN;
   return formatNodePasswordHash({ salt, logN, r, p, key: await derive(password, salt, logN, r, p, keyLength) });
+}
+
+/** Whether a stored hash is weaker than a new one would be. */
+export function isProvisionalHash(stored: string): boolean {
+  return parseNodePasswordHash(stored).logN < current.logN;
 }
 
 /** Whether a password is the one behind a stored hash. Throws `node-password/hash-invalid` on a string of another form. */

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import {
   formatNodePasswordHash,
   hashNodePassword,
+  isProvisionalHash,
   nodeOfPasswordSecret,
   nodePasswordHashOf,
   nodePasswordSecret,
@@ -28,7 +29,7 @@ describe("node-password hashes of stock K3s", () => {
 
   it("come out the same from our hasher under their salt", async () => {
     for (const { hash, password } of vectors.slice(4)) {
-      expect(await hashNodePassword(password, parseNodePasswordHash(hash).salt)).toBe(hash);
+      expect(await hashNodePassword(password, { salt: parseNodePasswordHash(hash).salt })).toBe(hash);
       expect(formatNodePasswordHash(parseNodePasswordHash(hash))).toBe(hash);
     }
   });
@@ -54,9 +55,17 @@ describe("a hash of ours", () => {
     const { salt, logN, r, p, key } = parseNodePasswordHash(await hashNodePassword("secret"));
     expect([salt.length, logN, r, p, key.length]).toEqual([8, 15, 8, 1, 64]);
     expect(scryptSync("secret", salt, 64, { N: 2 ** 15, r: 8, p: 1, maxmem: 2 ** 26 }).equals(key)).toBe(true);
-    expect(await hashNodePassword("0123456789abcdef0123456789abcdef", Buffer.from("0011223344556677", "hex"))).toBe(
+    const fixed = { salt: Buffer.from("0011223344556677", "hex") };
+    expect(await hashNodePassword("0123456789abcdef0123456789abcdef", fixed)).toBe(
       "$1:0011223344556677:15:8:1:/iOHeRy1TFHxZwR120qD+iWh49/3AGWm5XTQc7AbbofjwG/Y9CHpZK14leq861JNp0AVgiVA1K/oSSXK4A3XFA",
     );
+  });
+
+  it("may be provisional: the same form at a thirtieth of the cost, and known as such", async () => {
+    const provisional = await hashNodePassword("secret", { provisional: true });
+    expect(provisional).toMatch(/^\$1:[0-9a-f]{16}:10:8:1:/);
+    expect(await verifyNodePassword(provisional, "secret")).toBe(true);
+    expect([isProvisionalHash(provisional), isProvisionalHash(vectors[0]!.hash)]).toEqual([true, false]);
   });
 
   it.each([

@@ -12,6 +12,7 @@ export class FakeCluster implements ClusterApi {
   readonly nodes = new Map<string, NodeObject>();
   readonly events: NodeEvent[] = [];
   servers: string[] = [];
+  #revision = 0;
   readonly #listeners = new Set<(change: { name: string; node: NodeObject | undefined }) => void>();
   readonly #clock: Pick<Clock, "now">;
 
@@ -29,8 +30,24 @@ export class FakeCluster implements ClusterApi {
     const { name } = secret.metadata;
     if (this.secrets.has(name)) return "exists";
     const creationTimestamp = new Date(this.#clock.now()).toISOString();
-    this.secrets.set(name, { ...secret, metadata: { ...secret.metadata, uid: randomUUID(), creationTimestamp } });
+    const metadata = {
+      ...secret.metadata,
+      uid: randomUUID(),
+      creationTimestamp,
+      resourceVersion: String(++this.#revision),
+    };
+    this.secrets.set(name, { ...secret, metadata });
     return "created";
+  }
+
+  async replaceSecret(secret: SecretObject): Promise<boolean> {
+    this.#mayFail();
+    const { name, resourceVersion } = secret.metadata;
+    const current = this.secrets.get(name);
+    if (current === undefined || current.immutable || current.metadata.resourceVersion !== resourceVersion)
+      return false;
+    this.secrets.set(name, { ...secret, metadata: { ...secret.metadata, resourceVersion: String(++this.#revision) } });
+    return true;
   }
 
   async deleteSecret(name: string, uid?: string): Promise<boolean> {
