@@ -110,7 +110,9 @@ async function issue(kind: AgentCertificateKind, call: SupervisorCall, context: 
   const csr = body === undefined || body.length === 0 ? {} : { csrDer: body };
   const node = readNodeClaims(req.headers);
   const pem = await context.registration.issueCertificate({ kind, caller, node, ...csr });
-  answer(call, context, pem, (text) => send(res, 200, `${plainText}; charset=utf-8`, text));
+  // As recorded: stock writes what it made for this node without naming a type, and serves the others as files.
+  const contentType = kind.endsWith("-kubelet") ? `${plainText}; charset=utf-8` : plainText;
+  answer(call, context, pem, (text) => send(res, 200, contentType, text));
 }
 
 /** Sends the value, or the refusal in the protocol's shape. */
