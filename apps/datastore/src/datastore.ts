@@ -31,12 +31,9 @@ const defaultCompaction: CompactionPolicy = { retentionMs: 300_000, minRetain: 1
 
 /** Serves etcd's v3 API from the database that `config.endpoint` names. */
 export function createDatastore(config: DatastoreConfig, deps: Partial<Dependencies> = {}): Datastore {
-  const { log: logger, clock } = withDefaults(deps);
+  const { log: logger, clock, registry } = withDefaults(deps);
   const addresses: string[] = [];
-  const log = openLog(config.endpoint, {
-    logger,
-    clock,
-  });
+  const log = openLog(config.endpoint, { logger, clock, registry });
   const core = new Core({
     log,
     clock,

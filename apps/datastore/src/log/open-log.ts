@@ -1,11 +1,9 @@
-import { type Clock, KeelsonError, type Logger } from "@keelson/service";
+import { KeelsonError } from "@keelson/service";
 import type { AppendLog } from "./append-log.ts";
+import { createMysqlLog, createPostgresLog, type SqlLogOptions } from "./sql/open-sql-log.ts";
 import { SqliteLog } from "./sqlite.ts";
 
-export interface LogOptions {
-  logger: Logger;
-  clock: Clock;
-}
+export type LogOptions = SqlLogOptions;
 
 /** kine's default when no endpoint is given. */
 const defaultSqlitePath = "./db/state.db";
@@ -17,6 +15,12 @@ export function openLog(endpoint: string, options: LogOptions): AppendLog {
   switch (scheme) {
     case "sqlite":
       return new SqliteLog({ path: sqlitePath(rest), log: logger });
+    case "postgres":
+    case "postgresql":
+      return createPostgresLog(endpoint, options);
+    case "mysql":
+    case "mariadb":
+      return createMysqlLog(endpoint, options);
     default:
       throw new KeelsonError("datastore/endpoint", `the datastore endpoint has the unknown scheme ${scheme}://`, {
         hint: "use sqlite://, postgres://, mysql://, or http(s):// for an etcd",
