@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Dependencies, withDefaults } from "@keelson/service";
+import { type Clock, type Dependencies, systemClock, withDefaults } from "@keelson/service";
 import { onTestFinished } from "vitest";
 import type { EnvelopeStore } from "../../src/envelope-store.ts";
 import { Registration, type RegistrationConfig } from "../../src/registration.ts";
@@ -12,6 +12,18 @@ export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "keelson-registration-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** The real clock with a wall time that a test moves, for jumps of months that must not run years of timers. */
+export class MovableClock implements Clock {
+  offsetMs = 0;
+  readonly monotonic = systemClock.monotonic;
+  readonly setTimeout = systemClock.setTimeout;
+  readonly setInterval = systemClock.setInterval;
+
+  now(): number {
+    return systemClock.now() + this.offsetMs;
+  }
 }
 
 export interface Fixture {
