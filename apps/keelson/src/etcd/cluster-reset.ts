@@ -79,8 +79,8 @@ async function forceNewCluster(
     peerPort: config.peerPort ?? defaultPorts.peer,
     metricsPort: config.metricsPort ?? defaultPorts.metrics,
     exposeMetrics: false,
-    heartbeatIntervalMs: config.heartbeatIntervalMs ?? 200,
-    electionTimeoutMs: config.electionTimeoutMs ?? 2_000,
+    heartbeatIntervalMs: config.heartbeatIntervalMs ?? 150,
+    electionTimeoutMs: config.electionTimeoutMs ?? 1_500,
     extraArgs: config.extraArgs ?? [],
     forceNewCluster: true,
   });

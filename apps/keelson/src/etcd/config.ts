@@ -22,10 +22,10 @@ export interface EmbeddedEtcdConfig {
   exposeMetrics?: boolean;
   /** Program, found in PATH by default. */
   etcdPath?: string;
-  /** Milliseconds between heartbeats of the leader (200). All servers should agree. */
+  /** Milliseconds between heartbeats of the leader (150). All servers should agree. */
   heartbeatIntervalMs?: number;
   /**
-   * Milliseconds without a heartbeat after which a new leader is elected (2000). K3s waits 5000 for the sake of slow
+   * Milliseconds without a heartbeat after which a new leader is elected (1500). K3s waits 5000 for the sake of slow
    * disks; a lost leader is then noticed that much later. All servers should agree.
    */
   electionTimeoutMs?: number;

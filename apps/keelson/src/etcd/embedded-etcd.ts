@@ -231,8 +231,8 @@ class EtcdMemberService implements EmbeddedEtcd {
       peerPort: config.peerPort ?? defaultPorts.peer,
       metricsPort: config.metricsPort ?? defaultPorts.metrics,
       exposeMetrics: config.exposeMetrics ?? false,
-      heartbeatIntervalMs: config.heartbeatIntervalMs ?? 200,
-      electionTimeoutMs: config.electionTimeoutMs ?? 2_000,
+      heartbeatIntervalMs: config.heartbeatIntervalMs ?? 150,
+      electionTimeoutMs: config.electionTimeoutMs ?? 1_500,
       extraArgs: config.extraArgs ?? [],
       ...(cluster === undefined ? {} : { cluster }),
     });
