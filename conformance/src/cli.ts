@@ -1,0 +1,16 @@
+/** `npm run conformance -- [differential|history] [options]`. */
+const [first, ...rest] = process.argv.slice(2);
+const named = first !== undefined && !first.startsWith("-");
+const name = named ? first : "differential";
+const args = named ? rest : process.argv.slice(2);
+
+const commands: Record<string, () => Promise<{ run(args: string[]): Promise<number> }>> = {
+  differential: () => import("./differential/command.ts"),
+};
+const command = commands[name];
+if (command === undefined) {
+  console.error(`usage: npm run conformance -- [${Object.keys(commands).join("|")}] [options]`);
+  process.exitCode = 2;
+} else {
+  process.exitCode = await (await command()).run(args);
+}

@@ -1,0 +1,31 @@
+import { inspect } from "node:util";
+import { show } from "./answers.ts";
+import type { Step } from "./steps.ts";
+
+/** A script and where its answers part, as a person reads it. */
+export function describeDifference(script: readonly Step[], expected: unknown, actual: unknown): string {
+  const steps = script.map((step, index) => `  ${index + 1}. ${describeStep(step)}`);
+  return `${steps.join("\n")}\netcd answers:\n${indent(expected)}\nthe adapter answers:\n${indent(actual)}`;
+}
+
+/** One step on one line: what is at its default is left out. */
+function describeStep(step: unknown): string {
+  if (step === undefined) return "(no operation)";
+  if (step instanceof Uint8Array) return JSON.stringify(show(step));
+  if (Array.isArray(step)) return `[${step.map(describeStep).join(", ")}]`;
+  if (typeof step !== "object" || step === null) return String(step);
+  const { kind, ...fields } = step as Record<string, unknown>;
+  const shown = Object.entries(fields)
+    .filter(([, value]) => !isDefault(value))
+    .map(([name, value]) => `${name}: ${describeStep(value)}`);
+  return `${kind === undefined ? "" : `${kind} `}{ ${shown.join(", ")} }`;
+}
+
+function isDefault(value: unknown): boolean {
+  if (value instanceof Uint8Array || Array.isArray(value)) return value.length === 0;
+  return value === undefined || value === 0 || value === 0n || value === false;
+}
+
+function indent(value: unknown): string {
+  return inspect(value, { depth: 12, breakLength: 140, sorted: true }).replace(/^/gm, "  ");
+}
