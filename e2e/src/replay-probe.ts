@@ -1,4 +1,7 @@
-/** Child process of the storm: asks `/readyz` every 50 ms on a kept connection, and reports the latencies when told to. */
+/**
+ * Child process of the storm: asks `/readyz` every 50 ms on one kept connection, as a kubelet would, and reports the
+ * latencies when told to. A request that has to wait for the one before it counts from when it was due.
+ */
 import { Agent, request } from "node:https";
 
 interface Start {
@@ -15,15 +18,18 @@ let failures = 0;
 process.on("message", (message: { start?: Start; stop?: true }) => {
   if (message.start !== undefined) {
     const { server, ...tls } = message.start;
-    const agent = new Agent({ keepAlive: true, ...tls });
-    setInterval(() => ask(server, agent), periodMs);
-    process.send?.({ ready: true });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1, ...tls });
+    ask(server, agent, () => {
+      latenciesMs.length = 0;
+      process.send?.({ ready: true });
+      setInterval(() => ask(server, agent), periodMs);
+    });
   }
   if (message.stop) process.send?.(report());
 });
 process.once("disconnect", () => process.exit(0));
 
-function ask(server: string, agent: Agent): void {
+function ask(server: string, agent: Agent, done: () => void = () => {}): void {
   const before = performance.now();
   const fail = (): void => {
     failures++;
@@ -31,7 +37,10 @@ function ask(server: string, agent: Agent): void {
   const req = request(new URL("/readyz", server), { agent, timeout: 10_000 }, (res) => {
     if (res.statusCode !== 200) fail();
     res.resume();
-    res.once("end", () => latenciesMs.push(performance.now() - before));
+    res.once("end", () => {
+      latenciesMs.push(performance.now() - before);
+      done();
+    });
   });
   req.once("timeout", () => req.destroy(new Error("timeout")));
   req.once("error", fail);

@@ -1,0 +1,88 @@
+import { execFileSync } from "node:child_process";
+import { resolve } from "node:path";
+import { describe, expect, test } from "vitest";
+import { parseAllDocuments } from "yaml";
+
+const root = resolve(import.meta.dirname, "../..");
+const topologies = ["embedded-etcd", "external-datastore"];
+
+interface Manifest {
+  apiVersion: string;
+  kind: string;
+  metadata: { name: string; namespace?: string };
+  spec?: Record<string, unknown>;
+}
+
+interface PodTemplate {
+  metadata: { labels: Record<string, string> };
+  spec: {
+    securityContext: Record<string, unknown>;
+    automountServiceAccountToken?: boolean;
+    containers: Record<string, unknown>[];
+  };
+}
+
+function manifestsOf(topology: string): Manifest[] {
+  const text = execFileSync("kubectl", ["kustomize", `deploy/kubernetes/${topology}`], { cwd: root, encoding: "utf8" });
+  return parseAllDocuments(text).map((document) => document.toJS() as Manifest);
+}
+
+/** The class that was generated from the API's own schema, whose `validate` throws at the first difference. */
+async function modelOf({ apiVersion, kind }: Manifest): Promise<new (data: Manifest) => { validate(): void }> {
+  const library = apiVersion.startsWith("monitoring.coreos.com")
+    ? "@kubernetes-models/prometheus-operator"
+    : "kubernetes-models";
+  const module = (await import(`${library}/${apiVersion}/${kind}`)) as Record<string, never>;
+  return module[kind]!;
+}
+
+describe.each(topologies)("deploy/kubernetes/%s", (topology) => {
+  const manifests = manifestsOf(topology);
+  const workloads = manifests.filter(({ kind }) => kind === "Deployment" || kind === "StatefulSet");
+  const templateOf = (workload: Manifest): PodTemplate => workload.spec!.template as PodTemplate;
+
+  test.each(manifests.map((manifest) => [`${manifest.kind} ${manifest.metadata.name}`, manifest] as const))(
+    "%s fits its schema",
+    async (_, manifest) => {
+      const Model = await modelOf(manifest);
+      new Model(manifest).validate();
+      if (manifest.kind !== "Namespace") expect(manifest.metadata.namespace).toBe("keelson");
+    },
+  );
+
+  test.each(workloads.map((workload) => [workload.metadata.name, workload] as const))(
+    "%s has no more rights than it needs, and says how it is",
+    (_, workload) => {
+      const { spec } = templateOf(workload);
+      expect(spec.automountServiceAccountToken).toBe(false);
+      expect(spec.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } });
+      for (const container of spec.containers) {
+        expect(container).toMatchObject({
+          securityContext: {
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ["ALL"] },
+          },
+          livenessProbe: expect.any(Object),
+          readinessProbe: expect.any(Object),
+          resources: { requests: expect.any(Object), limits: expect.any(Object) },
+        });
+      }
+    },
+  );
+
+  test("every workload keeps its majority during a drain", () => {
+    const budgets = manifests.filter(({ kind }) => kind === "PodDisruptionBudget");
+    for (const workload of workloads) {
+      const { labels } = templateOf(workload).metadata;
+      const covering = budgets.filter(({ spec }) => {
+        const selector = spec!.selector as { matchLabels: Record<string, string> };
+        return Object.entries(selector.matchLabels).every(([key, value]) => labels[key] === value);
+      });
+      expect(
+        covering.map(({ spec }) => spec!.maxUnavailable),
+        workload.metadata.name,
+      ).toEqual([1]);
+    }
+  });
+});
