@@ -14,6 +14,7 @@ export { type CreateRegistrationConfig, createRegistration } from "./create-regi
 export type { EnvelopeStore, StoredValue } from "./envelope-store.ts";
 export { KubeClusterApi } from "./kube-cluster-api.ts";
 export { embeddedKubeconfig, fileKubeconfig } from "./kubeconfig.ts";
+export { registrationConfig, registrationOptions } from "./options.ts";
 export { listRegisteredNodes, type RegisteredNode, releaseNode } from "./registered-nodes.ts";
 export { Registration, type RegistrationConfig, type RegistrationDependencies } from "./registration.ts";
 export { type ServerPaths, serverPaths } from "./server-paths.ts";

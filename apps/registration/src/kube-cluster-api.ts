@@ -8,6 +8,7 @@ import {
   type KubeClient,
   type KubeClientOptions,
   type KubeObject,
+  type KubeTarget,
   resources,
 } from "@keelson/kube-client";
 import { nodePasswordNamespace, type SecretObject } from "@keelson/secret-format";
@@ -39,6 +40,11 @@ export class KubeClusterApi implements ClusterApi, Service {
       log,
       clock,
     });
+  }
+
+  /** Calls the API with other credentials from now on. */
+  retarget(target: KubeTarget): void {
+    this.#client.retarget(target);
   }
 
   get ready(): boolean {

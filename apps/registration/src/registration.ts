@@ -31,7 +31,7 @@ import {
 import { AgentCertificates } from "./agent-certificates.ts";
 import { InternalApi } from "./api/internal-api.ts";
 import { Authenticator } from "./authenticator.ts";
-import { readBootstrapFiles } from "./bootstrap-files.ts";
+import { readBootstrapFiles, writeBootstrapFiles } from "./bootstrap-files.ts";
 import { replaceAuthorities } from "./ca-rotation.ts";
 import type { ClusterApi } from "./cluster-api.ts";
 import { ClusterBootstrap } from "./cluster-bootstrap.ts";
@@ -48,6 +48,7 @@ import { Housekeeping } from "./housekeeping.ts";
 import { embeddedKubeconfig } from "./kubeconfig.ts";
 import { ListenerCertificates } from "./listener-certificates.ts";
 import { NodePasswords } from "./node-passwords.ts";
+import { ServerJoin } from "./server-join.ts";
 import type { ServerPaths } from "./server-paths.ts";
 import { type LeafStatus, ServerPki } from "./server-pki.ts";
 import { TokenRotation } from "./token-rotation.ts";
@@ -73,6 +74,8 @@ export interface RegistrationConfig {
   apiServerUrl?: string;
   /** The password file of the agent on this host, if one runs here. */
   nodePasswordFile?: string;
+  /** `--server`: a running server (or the fixed registration address) of the cluster that this one joins. */
+  joinUrl?: string;
   /** The datastore is shared with other servers: take the cluster's identity from it, or found the cluster in it. */
   sharedDatastore?: boolean;
   /** Where the internal API for parts on other hosts listens; none without it. */
@@ -313,30 +316,55 @@ export class Registration implements Service, RegistrationClient {
   async #prepare(): Promise<void> {
     const { token, agentToken } = this.#config;
     let tokens = token === undefined ? [] : typeof token === "string" ? [token] : token;
-    if (this.#config.sharedDatastore && this.#bootstrap !== undefined) {
-      if (tokens.length === 0)
-        tokens = [(await this.#credentials.storedServerPassword()) ?? (await this.#bootstrap.firstToken())];
-      const { role, token: opened } = await this.#bootstrap.obtain(tokens);
-      this.#deps.log.info(
-        { role },
-        role === "founder" ? "founding a new cluster" : "took the cluster's identity from the datastore",
-      );
-      tokens = [opened];
-    }
+    if (this.#config.joinUrl !== undefined) await this.#joinServer(this.#config.joinUrl, tokens);
+    if (this.#config.sharedDatastore && this.#bootstrap !== undefined) tokens = [await this.#obtainIdentity(tokens)];
     await this.#pki.load();
     await this.#credentials.load({ tokens, agentToken }, this.#pki.authority("server").bundlePem);
     if (this.#config.sharedDatastore) await this.#bootstrap?.publish(this.#credentials.serverPassword);
     this.#authenticator.trust(this.#pki.authority("client").bundlePem);
     const ipsecKey = (await readFileIfExists(this.paths.ipsecKey))?.trim() ?? "";
-    this.#serverConfig = buildServerConfig(
-      this.#settings,
-      {
-        httpsPort: this.#config.httpsPort,
-        advertiseAddress: this.#config.advertiseAddress ?? "",
-        advertisePort: this.#config.advertisePort ?? this.#config.httpsPort,
-      },
-      ipsecKey,
-    );
+    this.#serverConfig = this.#buildConfig(ipsecKey);
+  }
+
+  /** Takes the cluster's identity from a running server, after its configuration was found to agree with ours. */
+  async #joinServer(url: string, tokens: readonly string[]): Promise<void> {
+    const token = tokens[0] ?? (await this.#credentials.storedServerPassword());
+    if (token === undefined) {
+      throw new KeelsonError("token/required", "token is required to join a cluster", {
+        hint: "give --token with the content of server/token of a running server",
+      });
+    }
+    const join = new ServerJoin({ url, token, agentToken: this.#config.agentToken }, this.#deps.clock, this.#deps.log);
+    await join.compareConfig(this.#buildConfig(""));
+    const isKnown = (await this.#credentials.storedServerPassword()) !== undefined;
+    if (isKnown) return;
+    const data = await join.fetchBootstrap();
+    if (data !== undefined) {
+      await writeBootstrapFiles(this.paths, data, this.#deps.log);
+      this.#deps.log.info({ server: url }, "took the cluster's identity from a running server");
+    } else if (!this.#config.sharedDatastore) {
+      throw new KeelsonError("server/no-bootstrap", `${url} hands out no bootstrap data`, {
+        hint: "a server without embedded etcd is joined through its datastore: give --datastore-endpoint instead of --server",
+      });
+    }
+  }
+
+  /** Opens the envelope in the datastore, or founds the cluster; answers the token that is in force. */
+  async #obtainIdentity(configured: readonly string[]): Promise<string> {
+    const bootstrap = this.#bootstrap!;
+    const tokens =
+      configured.length > 0
+        ? configured
+        : [(await this.#credentials.storedServerPassword()) ?? (await bootstrap.firstToken())];
+    const { role, token } = await bootstrap.obtain(tokens);
+    const what = role === "founder" ? "founding a new cluster" : "took the cluster's identity from the datastore";
+    this.#deps.log.info({ role }, what);
+    return token;
+  }
+
+  #buildConfig(ipsecKey: string): ServerConfig {
+    const { httpsPort, advertiseAddress = "", advertisePort = httpsPort } = this.#config;
+    return buildServerConfig(this.#settings, { httpsPort, advertiseAddress, advertisePort }, ipsecKey);
   }
 
   async #renewInBackground(): Promise<void> {

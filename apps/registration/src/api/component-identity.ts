@@ -1,5 +1,4 @@
 import type { KeyObject } from "node:crypto";
-import { request } from "node:https";
 import { join } from "node:path";
 import {
   createCertificateRequest,
@@ -23,6 +22,7 @@ import {
 import { record, text } from "./calls.ts";
 import { componentBundles, componentCertificates, registrationClientFile } from "./component-certificates.ts";
 import { postMessage } from "./http-client.ts";
+import { downloadCa } from "./https-get.ts";
 import { type ComponentName, enrolPath } from "./wire.ts";
 
 export interface ComponentIdentityOptions {
@@ -196,30 +196,4 @@ export class ComponentIdentity implements Service {
     }
     return { ca, authorization: `Basic ${Buffer.from(`server:${password}`).toString("base64")}` };
   }
-}
-
-/** The CA bundle as it is offered, before anything is known about the server: the token's hash decides whether it is right. */
-function downloadCa(url: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const fail = (cause: unknown): void =>
-      reject(
-        new KeelsonError("registration/unreachable", `cannot download the CA from ${url}`, { cause, status: 503 }),
-      );
-    const req = request(
-      new URL("/cacerts", url),
-      { rejectUnauthorized: false, signal: AbortSignal.timeout(10_000) },
-      (res) => {
-        let body = "";
-        res.setEncoding("utf8");
-        res.on("data", (chunk: string) => {
-          body += chunk;
-          if (body.length > 65_536) req.destroy(new Error("the answer is too large"));
-        });
-        res.on("end", () => (res.statusCode === 200 ? resolve(body) : fail(new Error(`status ${res.statusCode}`))));
-        res.on("error", fail);
-      },
-    );
-    req.on("error", fail);
-    req.end();
-  });
 }

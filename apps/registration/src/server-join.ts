@@ -1,0 +1,111 @@
+import { clockSkew, compareCriticalConfig, type ServerConfig } from "@keelson/protocol/supervisor";
+import { type BootstrapData, hashCaBundle, parseBootstrapData, parseToken } from "@keelson/secret-format";
+import { type Clock, errorMessage, KeelsonError, type Logger } from "@keelson/service";
+import { downloadCa, httpsGet } from "./api/https-get.ts";
+
+export interface ServerJoinOptions {
+  /** Any running server, or the fixed registration address: `https://host:port`. */
+  url: string;
+  token: string;
+  agentToken: string | undefined;
+}
+
+/** A skew above this makes certificates and leases unreliable. */
+const skewWarningMs = 5_000;
+
+/**
+ * Asks a running server about the cluster that this one joins: its configuration must agree in everything that servers must
+ * have in common, and its bootstrap data (asked for with the server token) become this server's identity.
+ */
+export class ServerJoin {
+  readonly #options: ServerJoinOptions;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  #ca: string | undefined;
+
+  constructor(options: ServerJoinOptions, clock: Clock, log: Logger) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /**
+   * Throws `server/config-mismatch` naming each critical field that differs. A server that does not answer is no reason to
+   * stop: the comparison is left out, as stock K3s does.
+   */
+  async compareConfig(ours: ServerConfig): Promise<void> {
+    const { agentToken, token } = this.#options;
+    let theirs: unknown;
+    try {
+      const sentAtMs = this.#clock.now();
+      const answer = await this.#get("/v1-k3s/config", "node", agentToken ?? token);
+      this.#reportSkew(answer.date, sentAtMs);
+      if (answer.status !== 200) throw new Error(`status ${answer.status}`);
+      theirs = JSON.parse(answer.body.toString("utf8"));
+    } catch (error) {
+      if (error instanceof KeelsonError && error.code.startsWith("token/")) throw error;
+      this.#log.warn({ reason: errorMessage(error) }, "cannot compare the configuration with the other servers");
+      return;
+    }
+    const differences = compareCriticalConfig(ours, theirs as Record<string, unknown>);
+    if (differences.length === 0) return;
+    const list = differences.map(
+      ({ field, ours: here, theirs: there }) => `${field} is ${here} here and ${there} there`,
+    );
+    throw new KeelsonError(
+      "server/config-mismatch",
+      `critical configuration value mismatch between servers: ${list.join("; ")}`,
+      { hint: `start this server with the values of ${this.#options.url}` },
+    );
+  }
+
+  /** The bootstrap data of the cluster; undefined when that server hands out none (it is not on embedded etcd). */
+  async fetchBootstrap(): Promise<BootstrapData | undefined> {
+    const answer = await this.#get("/v1-k3s/server-bootstrap", "server", this.#options.token);
+    if (answer.status === 200) return parseBootstrapData(answer.body.toString("utf8"));
+    if (answer.status === 401 || answer.status === 403) {
+      throw new KeelsonError("token/rejected", `${this.#options.url} does not accept this server token`, {
+        hint: "use the token in the file server/token of a running server (an agent token does not join servers)",
+        status: answer.status,
+      });
+    }
+    if (answer.status === 400 || answer.status === 404) return undefined;
+    throw new KeelsonError(
+      "server/bootstrap",
+      `${this.#options.url} answered ${answer.status} to the bootstrap request`,
+    );
+  }
+
+  async #get(path: string, user: string, token: string): ReturnType<typeof httpsGet> {
+    this.#ca ??= await this.#verifiedCa();
+    const password = parseToken(token).password;
+    const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
+    return httpsGet(this.#options.url, path, { ca: this.#ca, authorization });
+  }
+
+  /** The cluster's CA, held against the pin before a password is sent anywhere. */
+  async #verifiedCa(): Promise<string> {
+    const ca = await downloadCa(this.#options.url);
+    const { caHash } = parseToken(this.#options.token);
+    const actual = hashCaBundle(ca);
+    if (caHash === undefined || caHash === "") {
+      this.#log.warn("the token has no CA hash, so the server is trusted on first use; the full token is safer");
+    } else if (caHash.toLowerCase() !== actual) {
+      throw new KeelsonError(
+        "token/ca-mismatch",
+        `token CA hash does not match the Cluster CA certificate hash: ${caHash} != ${actual}`,
+        { hint: "the address belongs to another cluster, or someone is between" },
+      );
+    }
+    return ca;
+  }
+
+  #reportSkew(date: string | undefined, sentAtMs: number): void {
+    const skew = clockSkew(date, sentAtMs, this.#clock.now());
+    if (skew === undefined || Math.abs(skew.skewMs) < skewWarningMs) return;
+    this.#log.warn(
+      { skewMs: skew.skewMs, server: this.#options.url },
+      `the clock of this host is ${Math.abs(skew.skewMs / 1_000).toFixed(1)} s ${skew.skewMs > 0 ? "ahead of" : "behind"} the server's; synchronise them`,
+    );
+  }
+}

@@ -1,0 +1,104 @@
+import { createPublicKey } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createServer, type Server } from "node:https";
+import type { AddressInfo } from "node:net";
+import { Authority, exportPrivateKey, generateEcKey, importPrivateKey } from "@keelson/pki";
+import { checkRole, findRoute } from "@keelson/protocol/supervisor";
+import { createLogger } from "@keelson/service";
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { Registration } from "../src/registration.ts";
+import { startRegistration } from "./support/fixture.ts";
+
+/** The routes that a joining server asks, in front of a real registration. */
+async function serve(registration: Registration, change: { date?: string; config?: object } = {}): Promise<string> {
+  const { serverCaPem } = await registration.caBundles();
+  const ca = new Authority(serverCaPem, importPrivateKey(await readFile(registration.paths.key("server-ca"), "utf8")));
+  const key = await generateEcKey();
+  const cert = ca.issue(
+    { commonName: "k3s", purposes: ["server"], names: ["127.0.0.1"] },
+    createPublicKey(key),
+    Date.now(),
+  );
+  const server: Server = createServer({ cert, key: exportPrivateKey(key) }, (req, res) => {
+    void (async () => {
+      if (change.date !== undefined) res.setHeader("date", change.date);
+      const route = findRoute(req.method!, req.url!)!;
+      const { authorization } = req.headers;
+      const status = checkRole(
+        route.role,
+        await registration.authenticate(authorization === undefined ? {} : { authorization }),
+      );
+      if (status !== undefined) return res.writeHead(status).end();
+      if (route.name === "cacerts") return res.end(serverCaPem);
+      if (route.name === "config")
+        return res.end(JSON.stringify({ ...(await registration.clusterConfig()), ...change.config }));
+      const json = await registration.serverBootstrap();
+      return res.end(json.ok ? json.value : "");
+    })();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+describe("a server that joins another", () => {
+  it("takes over its CAs, keys and passwords, and needs it no more afterwards", async () => {
+    const { registration: first } = await startRegistration({ token: "server-secret", agentToken: "agent-secret" });
+    const joinUrl = await serve(first);
+    const second = await startRegistration({ joinUrl, token: first.serverToken, agentToken: "agent-secret" });
+    expect(await second.registration.caBundles()).toEqual(await first.caBundles());
+    expect(second.registration.serverToken).toBe(first.serverToken);
+    await second.registration.stop();
+    const gone = "https://127.0.0.1:1";
+    const again = await startRegistration({ dataDir: second.dataDir, joinUrl: gone, token: first.serverToken });
+    expect(again.registration.serverToken).toBe(first.serverToken);
+  });
+
+  it("is stopped by each critical field that differs, and told which", async () => {
+    const { registration: first } = await startRegistration({ token: "server-secret" });
+    const joinUrl = await serve(first, { config: { FlannelBackend: "none" } });
+    const join = startRegistration({
+      joinUrl,
+      token: first.serverToken,
+      cluster: { clusterCidrs: ["10.52.0.0/16"] },
+    });
+    await expect(join).rejects.toMatchObject({
+      code: "server/config-mismatch",
+      message: expect.stringMatching(
+        /ClusterIPRange is 10\.52\.0\.0\/16 here and 10\.42\.0\.0\/16 there.*FlannelBackend is vxlan here and none there/,
+      ),
+    });
+  });
+
+  it("sends no password to a server that the token does not pin", async () => {
+    const { registration: first } = await startRegistration({ token: "server-secret" });
+    const { registration: other } = await startRegistration({ token: "server-secret" });
+    const join = startRegistration({ joinUrl: await serve(first), token: other.serverToken });
+    await expect(join).rejects.toMatchObject({ code: "token/ca-mismatch" });
+  });
+
+  it("is refused with a wrong token, an agent token or none", async () => {
+    const { registration: first } = await startRegistration({ token: "server-secret", agentToken: "agent-secret" });
+    const joinUrl = await serve(first);
+    await expect(startRegistration({ joinUrl, token: "wrong-secret" })).rejects.toMatchObject({
+      code: "token/rejected",
+    });
+    await expect(startRegistration({ joinUrl, token: "agent-secret" })).rejects.toMatchObject({
+      code: "token/rejected",
+    });
+    await expect(startRegistration({ joinUrl })).rejects.toMatchObject({ code: "token/required" });
+  });
+
+  it("says how far its clock is from the other server's", async () => {
+    const { registration: first } = await startRegistration({ token: "server-secret" });
+    const joinUrl = await serve(first, { date: new Date(Date.now() - 60_000).toUTCString() });
+    const lines: string[] = [];
+    const log = createLogger({ name: "test", destination: { write: (line) => lines.push(line) } });
+    await startRegistration({ joinUrl, token: first.serverToken }, { log });
+    expect(lines.join("")).toMatch(/clock of this host is (59|60)\.\d s ahead of the server's/);
+    expect(lines.join("")).not.toContain("server-secret");
+  });
+});
