@@ -1,0 +1,129 @@
+import { hostname } from "node:os";
+import { createLogger, defineOptions, KeelsonError, type OptionValues, systemClock } from "@keelson/service";
+import { defineCommand, type Invocation } from "../../cli/command.ts";
+import { connectEtcd } from "../connect.ts";
+import { etcdLayout } from "../layout.ts";
+import { objectStore, snapshotConfig, snapshotOptions } from "../options.ts";
+import type { Snapshot } from "./snapshot-name.ts";
+import { SnapshotService } from "./snapshot-service.ts";
+
+const options = defineOptions({
+  "data-dir": {
+    type: "string",
+    short: "d",
+    default: "/var/lib/keelson",
+    env: ["KEELSON_DATA_DIR", "K3S_DATA_DIR"],
+    placeholder: "dir",
+    help: "Folder of this server",
+  },
+  "node-name": {
+    type: "string",
+    env: "K3S_NODE_NAME",
+    placeholder: "name",
+    help: "Name of this server (its host name)",
+  },
+  "etcd-client-port": { type: "number", default: 2379, placeholder: "port", help: "etcd's client port", hidden: true },
+  ...snapshotOptions,
+  name: { type: "string", placeholder: "name", help: "First part of the snapshot's name (--etcd-snapshot-name)" },
+  output: { type: "string", short: "o", default: "table", placeholder: "format", help: "table or json" },
+});
+
+type Values = OptionValues<typeof options>;
+
+/** `keelson etcd-snapshot save` */
+export const saveCommand = defineCommand({
+  options,
+  async run({ options: values, print }) {
+    return withService(values, async (service) => {
+      const base = values.name ?? "on-demand";
+      const saved = await service.save({ base, compress: values["etcd-snapshot-compress"] });
+      printSnapshots(saved, values, print);
+    });
+  },
+});
+
+/** `keelson etcd-snapshot ls` */
+export const listCommand = defineCommand({
+  options,
+  async run({ options: values, print }) {
+    return withService(values, async (service) => printSnapshots(await service.list(), values, print));
+  },
+});
+
+/** `keelson etcd-snapshot delete <name>...` */
+export const deleteCommand = defineCommand({
+  options,
+  usage: "<name>...",
+  async run({ options: values, args, print }) {
+    if (args.length === 0) {
+      throw new KeelsonError("cli/usage", "name at least one snapshot", { hint: "see keelson etcd-snapshot ls" });
+    }
+    return withService(values, async (service) => {
+      for (const name of args) {
+        await service.delete(name);
+        print(`etcd-snapshot "${name}" deleted`);
+      }
+    });
+  },
+});
+
+/** `keelson etcd-snapshot prune` */
+export const pruneCommand = defineCommand({
+  options,
+  async run({ options: values, print }) {
+    return withService(values, async (service) => {
+      const base = values.name ?? values["etcd-snapshot-name"];
+      const deleted = await service.prune({ base, keep: values["etcd-snapshot-retention"] });
+      for (const { name } of deleted) print(`etcd-snapshot "${name}" deleted`);
+      if (deleted.length === 0)
+        print(`nothing to delete: at most ${values["etcd-snapshot-retention"]} of "${base}" exist`);
+    });
+  },
+});
+
+async function withService(values: Values, action: (service: SnapshotService) => Promise<void>): Promise<number> {
+  const dataDir = values["data-dir"];
+  const nodeName = values["node-name"] ?? hostname();
+  const cluster = connectEtcd(etcdLayout(dataDir).certificates)([`https://127.0.0.1:${values["etcd-client-port"]}`]);
+  const store = objectStore(values, nodeName);
+  const service = new SnapshotService(snapshotConfig(values, { dataDir, nodeName, schedule: "" }), {
+    log: createLogger({ name: "etcd-snapshot", level: "warn" }),
+    clock: systemClock,
+    cluster,
+    ...(store === undefined ? {} : { objectStore: store }),
+  });
+  try {
+    await action(service);
+    return 0;
+  } finally {
+    cluster.close();
+  }
+}
+
+function printSnapshots(
+  snapshots: readonly Snapshot[],
+  values: Values,
+  print: Invocation<typeof options>["print"],
+): void {
+  if (values.output === "json") {
+    print(JSON.stringify(snapshots, undefined, 2));
+    return;
+  }
+  const rows = [
+    ["NAME", "LOCATION", "SIZE", "CREATED"],
+    ...snapshots.map(({ name, location, sizeBytes, createdAtMs }) => [
+      name,
+      location,
+      String(sizeBytes),
+      new Date(createdAtMs).toISOString().replace(".000Z", "Z"),
+    ]),
+  ];
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  for (const row of rows)
+    print(
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join("   ")
+        .trimEnd(),
+    );
+}
