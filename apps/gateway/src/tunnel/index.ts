@@ -1,0 +1,7 @@
+export {
+  createTunnelHub,
+  type DialOptions,
+  type HubSession,
+  type TunnelHub,
+  type TunnelHubOptions,
+} from "./tunnel-hub.ts";

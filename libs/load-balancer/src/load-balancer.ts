@@ -1,0 +1,307 @@
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import {
+  type Dependencies,
+  errorCode,
+  errorMessage,
+  KeelsonError,
+  type Service,
+  type Timer,
+  withDefaults,
+} from "@keelson/service";
+import { formatAddress, parseServerUrl, type RegistrationAddress, type ResolveHost, resolveHost } from "./address.ts";
+import { dialFirst } from "./dialer.ts";
+import { BalancerMetrics } from "./metrics.ts";
+import type { HealthProbe } from "./probe.ts";
+import { relay } from "./relay.ts";
+import { type CheckResult, type ListEffect, ServerList, type ServerStatus } from "./server-list.ts";
+import { StateFile } from "./state-file.ts";
+
+export interface LoadBalancerConfig {
+  /** Instance name; K3s's `k3s-agent-load-balancer` names the metrics and the state file. */
+  name: string;
+  /** Registration URLs, `https://host:port`, in order of preference. */
+  servers: readonly string[];
+  /** Addresses to listen on (127.0.0.1 and ::1) and the port; 0 picks one. */
+  listen: { hosts?: readonly string[]; port: number };
+  /** Remembers the servers across restarts; left out, nothing is remembered. */
+  stateFile?: string;
+  /** Application-level check of each server, once a second. */
+  probe?: HealthProbe;
+  /** Milliseconds between two checks of a server (1000). */
+  checkIntervalMs?: number;
+  /** How long a check may take before the server counts as down, in milliseconds (1500). */
+  checkTimeoutMs?: number;
+  /** How long a dial may take, in milliseconds (2000). */
+  dialTimeoutMs?: number;
+  /** How long a silent dial has the field for itself, in milliseconds (250). */
+  hedgeAfterMs?: number;
+  /** Milliseconds between two look-ups of registration names (30000). */
+  resolveIntervalMs?: number;
+  resolve?: ResolveHost;
+}
+
+/** What a tunnel knows about its server: a verdict between two checks. */
+export interface HealthHint {
+  result: CheckResult;
+  reason: string;
+}
+
+/**
+ * The agent's client load balancer: one local port in front of all servers. It fails over rather than spreads load, so one
+ * server at a time serves all connections.
+ */
+export interface LoadBalancer extends Service {
+  /** After start: the port it listens on. */
+  readonly port: number;
+  /** The servers that the cluster published. */
+  setServers(addresses: readonly string[]): void;
+  /** Something happened on another connection to that server: look at it now. */
+  checkNow(address: string): void;
+  /** A server says that it is about to stop (or no longer): new connections go elsewhere. */
+  setLeaving(address: string, leaving: boolean): void;
+  servers(): readonly ServerStatus[];
+  readonly connections: number;
+}
+
+export function createLoadBalancer(config: LoadBalancerConfig, deps?: Partial<Dependencies>): LoadBalancer {
+  return new TcpLoadBalancer(config, withDefaults(deps));
+}
+
+interface Relayed {
+  client: Socket;
+  server: Socket;
+}
+
+class TcpLoadBalancer implements LoadBalancer {
+  readonly #config: LoadBalancerConfig;
+  readonly #deps: Dependencies;
+  readonly #registration: readonly RegistrationAddress[];
+  readonly #list: ServerList;
+  readonly #stateFile: StateFile | undefined;
+  readonly #metrics: BalancerMetrics;
+  readonly #listeners: Server[] = [];
+  readonly #relayed = new Map<string, Set<Relayed>>();
+  readonly #clients = new Set<Socket>();
+  readonly #leaving = new Set<string>();
+  readonly #checking = new Map<string, AbortController>();
+  #timers: Timer[] = [];
+  #port = 0;
+  #stopped = false;
+
+  constructor(config: LoadBalancerConfig, deps: Dependencies) {
+    this.#config = config;
+    this.#deps = deps;
+    this.#registration = config.servers.map(parseServerUrl);
+    this.#list = new ServerList(() => deps.clock.monotonic());
+    this.#stateFile =
+      config.stateFile === undefined ? undefined : new StateFile(config.stateFile, config.servers.join(","), deps.log);
+    this.#metrics = new BalancerMetrics(config.name, deps.registry, () => this.servers());
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get connections(): number {
+    return this.#clients.size;
+  }
+
+  servers(): readonly ServerStatus[] {
+    return this.#list.status();
+  }
+
+  async start(): Promise<void> {
+    const remembered = (await this.#stateFile?.read()) ?? [];
+    // Literal addresses are there at once; names follow when they are resolved, without holding up the start.
+    this.#apply(this.#list.setRegistration(this.#registration.map(({ host, port }) => formatAddress(host, port))));
+    this.#apply(this.#list.setListed(remembered));
+    await this.#listen();
+    const { clock } = this.#deps;
+    this.#timers = [
+      clock.setInterval(() => this.#checkAll(), this.#config.checkIntervalMs ?? 1_000),
+      clock.setInterval(() => void this.#resolveNames(), this.#config.resolveIntervalMs ?? 30_000),
+    ];
+    void this.#resolveNames();
+    this.#checkAll();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const timer of this.#timers) timer.cancel();
+    for (const check of this.#checking.values()) check.abort();
+    const closed = this.#listeners.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    for (const client of this.#clients) client.destroy();
+    await Promise.all(closed);
+    this.#config.probe?.close();
+    await this.#stateFile?.flushed();
+  }
+
+  setServers(addresses: readonly string[]): void {
+    this.#apply(this.#list.setListed(addresses));
+    this.#checkAll();
+  }
+
+  checkNow(address: string): void {
+    void this.#check(address);
+  }
+
+  setLeaving(address: string, leaving: boolean): void {
+    if (leaving) this.#leaving.add(address);
+    else this.#leaving.delete(address);
+    if (leaving) this.#apply(this.#list.checked(address, "leaving", "the server said that it is shutting down"));
+  }
+
+  // ---- listening ----------------------------------------------------------------------------------------------------
+
+  async #listen(): Promise<void> {
+    const [first = "127.0.0.1", ...others] = this.#config.listen.hosts ?? ["127.0.0.1", "::1"];
+    const server = await this.#listenOn(first, this.#config.listen.port);
+    this.#port = (server.address() as AddressInfo).port;
+    for (const host of others) {
+      try {
+        await this.#listenOn(host, this.#port);
+      } catch (error) {
+        // A host without IPv6 has no ::1; the first address is the one that kubeconfigs name.
+        this.#deps.log.debug({ host, err: error }, "load balancer does not listen on this address");
+      }
+    }
+  }
+
+  #listenOn(host: string, port: number): Promise<Server> {
+    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (client) =>
+      this.#serve(client),
+    );
+    return new Promise((resolve, reject) => {
+      server.once("error", (error) => {
+        const busy = errorCode(error) === "EADDRINUSE";
+        reject(
+          new KeelsonError("load-balancer/listen", `load balancer cannot listen on ${formatAddress(host, port)}`, {
+            hint: busy
+              ? "another agent may run on this host: stop it, or choose another --lb-server-port"
+              : "choose another --lb-server-port",
+            cause: error,
+          }),
+        );
+      });
+      server.listen({ host, port, backlog: 1024 }, () => {
+        this.#listeners.push(server);
+        resolve(server);
+      });
+    });
+  }
+
+  #serve(client: Socket): void {
+    this.#clients.add(client);
+    const gone = (): void => {
+      this.#clients.delete(client);
+    };
+    client.once("close", gone);
+    client.on("error", () => {});
+    const { clock, log } = this.#deps;
+    const startedMs = clock.monotonic();
+    this.#dial().then(
+      ({ address, socket }) => {
+        this.#metrics.dialled("success", clock.monotonic() - startedMs);
+        this.#join(client, socket, address);
+      },
+      (error: unknown) => {
+        this.#metrics.dialled("error", clock.monotonic() - startedMs);
+        log.warn({ error: errorMessage(error) }, "a client's connection was closed: no server answers");
+        client.resetAndDestroy();
+      },
+    );
+  }
+
+  #dial(): Promise<{ address: string; socket: Socket }> {
+    const { dialTimeoutMs = 2_000, hedgeAfterMs = 250 } = this.#config;
+    return dialFirst(this.#list.candidates(), { timeoutMs: dialTimeoutMs, hedgeAfterMs }, this.#deps.clock, {
+      failed: (address, reason) => this.#apply(this.#list.dialFailed(address, reason)),
+    });
+  }
+
+  #join(client: Socket, server: Socket, address: string): void {
+    if (client.destroyed || this.#stopped) {
+      server.on("error", () => {});
+      server.destroy();
+      return;
+    }
+    const pair: Relayed = { client, server };
+    let pairs = this.#relayed.get(address);
+    if (pairs === undefined) {
+      pairs = new Set();
+      this.#relayed.set(address, pairs);
+    }
+    pairs.add(pair);
+    relay(client, server, () => {
+      pairs.delete(pair);
+      this.#apply(this.#list.connectionClosed(address));
+    });
+    this.#apply(this.#list.connectionOpened(address));
+  }
+
+  // ---- health -------------------------------------------------------------------------------------------------------
+
+  #checkAll(): void {
+    for (const { address, state } of this.#list.status()) if (state !== "invalid") void this.#check(address);
+  }
+
+  /** Checks one server; never rejects. One check at a time for each. */
+  async #check(address: string): Promise<void> {
+    const { probe, checkTimeoutMs = 1_500 } = this.#config;
+    if (probe === undefined || this.#stopped || this.#checking.has(address)) return;
+    const abort = new AbortController();
+    this.#checking.set(address, abort);
+    const timer = this.#deps.clock.setTimeout(() => abort.abort(), checkTimeoutMs);
+    let verdict: HealthHint = { result: "ok", reason: "health check passed" };
+    try {
+      await probe.check(address, abort.signal);
+    } catch (error) {
+      const reason = abort.signal.aborted
+        ? `health check got no answer within ${checkTimeoutMs} ms`
+        : `health check failed: ${errorMessage(error)}`;
+      verdict = { result: "failed", reason };
+    }
+    timer.cancel();
+    this.#checking.delete(address);
+    if (this.#stopped) return;
+    // While a server says that it leaves, an answer of its still open port proves nothing.
+    if (verdict.result === "ok" && this.#leaving.has(address)) return;
+    this.#apply(this.#list.checked(address, verdict.result, verdict.reason));
+  }
+
+  // ---- the list -----------------------------------------------------------------------------------------------------
+
+  /** Looks registration names up again: each record is a registration address of its own. Never rejects. */
+  async #resolveNames(): Promise<void> {
+    const resolve = this.#config.resolve ?? resolveHost;
+    const found = await Promise.all(
+      this.#registration.map(async ({ host, port }) => {
+        const addresses = await resolve(host).catch(() => []);
+        // A name that cannot be resolved now stays as it is: the next dial asks the system again.
+        return (addresses.length === 0 ? [host] : addresses).map((address) => formatAddress(address, port));
+      }),
+    );
+    if (!this.#stopped) this.#apply(this.#list.setRegistration([...new Set(found.flat())]));
+  }
+
+  #apply(effects: readonly ListEffect[]): void {
+    for (const effect of effects) {
+      if (effect.kind === "addresses") {
+        this.#stateFile?.write(effect.addresses);
+        this.#deps.log.info({ servers: effect.addresses }, "servers of the cluster");
+      } else if (effect.kind === "close-connections") {
+        const { address, reason } = effect;
+        const pairs = [...(this.#relayed.get(address) ?? [])];
+        this.#deps.log.info({ server: address, connections: pairs.length, reason }, "closing connections to a server");
+        for (const pair of pairs) {
+          pair.client.destroy();
+          pair.server.destroy();
+        }
+      } else if (effect.from !== effect.to) {
+        const { address, from, to, reason } = effect;
+        const level = to === "failed" ? "warn" : "debug";
+        this.#deps.log[level]({ server: address, from, to, reason }, `server is ${to}`);
+      }
+    }
+  }
+}
