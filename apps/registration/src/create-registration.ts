@@ -1,9 +1,10 @@
 import { createEtcdClient, type EtcdClientOptions } from "@keelson/etcd-client";
 import type { KubeTarget } from "@keelson/kube-client";
 import { type Dependencies, withDefaults } from "@keelson/service";
+import type { RegistrationConfig } from "./config.ts";
 import { createEtcdEnvelopeStore } from "./etcd-envelope-store.ts";
 import { KubeClusterApi } from "./kube-cluster-api.ts";
-import { Registration, type RegistrationConfig } from "./registration.ts";
+import { Registration } from "./registration.ts";
 
 export interface CreateRegistrationConfig extends RegistrationConfig {
   /** The Kubernetes API, for Secrets and Nodes: its socket, or its URL, to which registration issues itself a certificate. */

@@ -10,12 +10,13 @@ export {
 } from "./bootstrap-tokens.ts";
 export type { ClusterApi, NodeEvent, NodeObject } from "./cluster-api.ts";
 export { type ClusterSettings, defaultClusterSettings } from "./cluster-config.ts";
+export type { RegistrationConfig, RegistrationDependencies } from "./config.ts";
 export { type CreateRegistrationConfig, createRegistration } from "./create-registration.ts";
 export type { EnvelopeStore, StoredValue } from "./envelope-store.ts";
 export { KubeClusterApi } from "./kube-cluster-api.ts";
 export { embeddedKubeconfig, fileKubeconfig } from "./kubeconfig.ts";
 export { registrationConfig, registrationOptions } from "./options.ts";
 export { listRegisteredNodes, type RegisteredNode, releaseNode } from "./registered-nodes.ts";
-export { Registration, type RegistrationConfig, type RegistrationDependencies } from "./registration.ts";
+export { Registration } from "./registration.ts";
 export { type ServerPaths, serverPaths } from "./server-paths.ts";
 export type { LeafStatus } from "./server-pki.ts";

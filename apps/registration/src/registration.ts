@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { kubernetesNames, uniqueNames } from "@keelson/pki";
+import { uniqueNames } from "@keelson/pki";
 import {
   type Answer,
   type Authentication,
@@ -19,91 +19,32 @@ import {
   formatBootstrapData,
   parseBootstrapTokenSecret,
 } from "@keelson/secret-format";
-import {
-  type Dependencies,
-  errorMessage,
-  Gauge,
-  KeelsonError,
-  readFileIfExists,
-  type Service,
-  type Timer,
-} from "@keelson/service";
+import { errorMessage, Gauge, KeelsonError, type Service, type Timer } from "@keelson/service";
 import { AgentCertificates } from "./agent-certificates.ts";
 import { InternalApi } from "./api/internal-api.ts";
 import { Authenticator } from "./authenticator.ts";
-import { readBootstrapFiles, writeBootstrapFiles } from "./bootstrap-files.ts";
+import { readBootstrapFiles } from "./bootstrap-files.ts";
 import { replaceAuthorities } from "./ca-rotation.ts";
 import type { ClusterApi } from "./cluster-api.ts";
 import { ClusterBootstrap } from "./cluster-bootstrap.ts";
-import {
-  apiServerServiceAddress,
-  buildServerConfig,
-  type ClusterSettings,
-  defaultClusterSettings,
-} from "./cluster-config.ts";
+import { type RegistrationConfig, type RegistrationDependencies, serverNames } from "./config.ts";
 import { CredentialStore } from "./credentials.ts";
 import { DeferredChecks } from "./deferred-checks.ts";
-import type { EnvelopeStore } from "./envelope-store.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { embeddedKubeconfig } from "./kubeconfig.ts";
 import { ListenerCertificates } from "./listener-certificates.ts";
 import { NodePasswords } from "./node-passwords.ts";
-import { ServerJoin } from "./server-join.ts";
+import { ServerIdentity } from "./server-identity.ts";
 import type { ServerPaths } from "./server-paths.ts";
 import { type LeafStatus, ServerPki } from "./server-pki.ts";
 import { TokenRotation } from "./token-rotation.ts";
-
-export interface RegistrationConfig {
-  dataDir: string;
-  /** Server token, full or short; several may be tried against an existing cluster, the first is the wanted one. */
-  token?: string | readonly string[];
-  agentToken?: string;
-  /** This server's own name and addresses. */
-  nodeName: string;
-  nodeIps: readonly string[];
-  advertiseAddress?: string;
-  /** Port of the gateway (6443), and the one to publish if it differs. */
-  httpsPort: number;
-  advertisePort?: number;
-  /** `--tls-san`. */
-  tlsSans?: readonly string[];
-  /** `--tls-san-security` (true). */
-  tlsSanSecurity?: boolean;
-  cluster?: Partial<ClusterSettings>;
-  /** URL in the components' kubeconfigs (the gateway on loopback). */
-  apiServerUrl?: string;
-  /** The password file of the agent on this host, if one runs here. */
-  nodePasswordFile?: string;
-  /** `--server`: a running server (or the fixed registration address) of the cluster that this one joins. */
-  joinUrl?: string;
-  /** The datastore is shared with other servers: take the cluster's identity from it, or found the cluster in it. */
-  sharedDatastore?: boolean;
-  /** Where the internal API for parts on other hosts listens; none without it. */
-  internalApi?: { host: string; port: number };
-  /** Hashes at once (cores, at most 4) and waiting (2000). */
-  hashConcurrency?: number;
-  maxWaitingHashes?: number;
-  /** New names that would wait longer than this are claimed with a provisional hash (500 ms). */
-  provisionalAfterMs?: number;
-  /** Lifetime of new leaf certificates (365 days). */
-  leafLifetimeMs?: number;
-}
-
-/** What registration talks to, beside log, clock and metrics. */
-export interface RegistrationDependencies extends Dependencies {
-  clusterApi: ClusterApi;
-  /** The datastore, for the bootstrap envelope; without one the server stays alone. */
-  envelopes?: EnvelopeStore | undefined;
-}
 
 /** Leaves are looked at this often; the window before expiry is months. */
 const renewalPeriodMs = 6 * 3_600_000;
 
 /** Registration: owns the CA keys, the tokens and the node passwords. */
 export class Registration implements Service, RegistrationClient {
-  readonly #config: RegistrationConfig;
-  readonly #settings: ClusterSettings;
-  readonly #deps: Dependencies;
+  readonly #deps: RegistrationDependencies;
   readonly #api: ClusterApi;
   readonly #pki: ServerPki;
   readonly #credentials: CredentialStore;
@@ -114,6 +55,7 @@ export class Registration implements Service, RegistrationClient {
   readonly #agentCertificates: AgentCertificates;
   readonly #listenerCertificates: ListenerCertificates;
   readonly #bootstrap: ClusterBootstrap | undefined;
+  readonly #identity: ServerIdentity;
   readonly #tokenRotation: TokenRotation;
   readonly #renewalListeners = new Set<(files: readonly string[]) => void>();
   readonly #internalApi: InternalApi | undefined;
@@ -124,12 +66,10 @@ export class Registration implements Service, RegistrationClient {
   #serverConfig: ServerConfig | undefined;
 
   constructor(config: RegistrationConfig, deps: RegistrationDependencies) {
-    this.#config = config;
-    this.#settings = { ...defaultClusterSettings, ...config.cluster };
     this.#deps = deps;
     const { clock, log, clusterApi: api, envelopes } = deps;
     this.#api = api;
-    const names = serverNames(config, this.#settings);
+    const names = serverNames(config);
     this.#pki = new ServerPki(
       {
         dataDir: config.dataDir,
@@ -172,6 +112,7 @@ export class Registration implements Service, RegistrationClient {
       clock,
     );
     this.#bootstrap = envelopes === undefined ? undefined : new ClusterBootstrap(envelopes, this.paths, clock, log);
+    this.#identity = new ServerIdentity(config, this.#pki, this.#credentials, this.#bootstrap, deps);
     const shared =
       envelopes === undefined || this.#bootstrap === undefined
         ? undefined
@@ -200,14 +141,17 @@ export class Registration implements Service, RegistrationClient {
 
   /** Brings the files below `<dataDir>/server` into being, so that the parts that read them can start. Idempotent. */
   prepare(): Promise<void> {
-    this.#prepared ??= this.#prepare();
+    this.#prepared ??= this.#identity.establish().then((serverConfig) => {
+      this.#serverConfig = serverConfig;
+      this.#authenticator.trust(this.#pki.authority("client").bundlePem);
+    });
     return this.#prepared;
   }
 
   async start(): Promise<void> {
     await this.prepare();
     await this.#internalApi?.start();
-    await this.#bootstrap?.publish(this.#credentials.serverPassword);
+    await this.#publish();
     this.#unfollow = this.#tokenRotation.follow();
     this.#housekeeping.start();
     this.#renewal = this.#deps.clock.setInterval(() => void this.#renewInBackground(), renewalPeriodMs);
@@ -270,7 +214,7 @@ export class Registration implements Service, RegistrationClient {
     await this.#credentials.reload(serverCaPem);
     this.#authenticator.trust(this.#pki.authority("client").bundlePem);
     await this.renewCertificates();
-    await this.#bootstrap?.publish(this.#credentials.serverPassword);
+    await this.#publish();
     this.#deps.log.info({ authorities: changed.value }, "certificate authorities replaced");
     return accepted(undefined);
   }
@@ -313,69 +257,28 @@ export class Registration implements Service, RegistrationClient {
     return embeddedKubeconfig({ server, caPem: this.#pki.authority("server").bundlePem, certPem, keyPem });
   }
 
-  async #prepare(): Promise<void> {
-    const { token, agentToken } = this.#config;
-    let tokens = token === undefined ? [] : typeof token === "string" ? [token] : token;
-    if (this.#config.joinUrl !== undefined) await this.#joinServer(this.#config.joinUrl, tokens);
-    if (this.#config.sharedDatastore && this.#bootstrap !== undefined) tokens = [await this.#obtainIdentity(tokens)];
-    await this.#pki.load();
-    await this.#credentials.load({ tokens, agentToken }, this.#pki.authority("server").bundlePem);
-    if (this.#config.sharedDatastore) await this.#bootstrap?.publish(this.#credentials.serverPassword);
-    this.#authenticator.trust(this.#pki.authority("client").bundlePem);
-    const ipsecKey = (await readFileIfExists(this.paths.ipsecKey))?.trim() ?? "";
-    this.#serverConfig = this.#buildConfig(ipsecKey);
-  }
-
-  /** Takes the cluster's identity from a running server, after its configuration was found to agree with ours. */
-  async #joinServer(url: string, tokens: readonly string[]): Promise<void> {
-    const token = tokens[0] ?? (await this.#credentials.storedServerPassword());
-    if (token === undefined) {
-      throw new KeelsonError("token/required", "token is required to join a cluster", {
-        hint: "give --token with the content of server/token of a running server",
-      });
-    }
-    const join = new ServerJoin({ url, token, agentToken: this.#config.agentToken }, this.#deps.clock, this.#deps.log);
-    await join.compareConfig(this.#buildConfig(""));
-    const isKnown = (await this.#credentials.storedServerPassword()) !== undefined;
-    if (isKnown) return;
-    const data = await join.fetchBootstrap();
-    if (data !== undefined) {
-      await writeBootstrapFiles(this.paths, data, this.#deps.log);
-      this.#deps.log.info({ server: url }, "took the cluster's identity from a running server");
-    } else if (!this.#config.sharedDatastore) {
-      throw new KeelsonError("server/no-bootstrap", `${url} hands out no bootstrap data`, {
-        hint: "a server without embedded etcd is joined through its datastore: give --datastore-endpoint instead of --server",
-      });
-    }
-  }
-
-  /** Opens the envelope in the datastore, or founds the cluster; answers the token that is in force. */
-  async #obtainIdentity(configured: readonly string[]): Promise<string> {
-    const bootstrap = this.#bootstrap!;
-    const tokens =
-      configured.length > 0
-        ? configured
-        : [(await this.#credentials.storedServerPassword()) ?? (await bootstrap.firstToken())];
-    const { role, token } = await bootstrap.obtain(tokens);
-    const what = role === "founder" ? "founding a new cluster" : "took the cluster's identity from the datastore";
-    this.#deps.log.info({ role }, what);
-    return token;
-  }
-
-  #buildConfig(ipsecKey: string): ServerConfig {
-    const { httpsPort, advertiseAddress = "", advertisePort = httpsPort } = this.#config;
-    return buildServerConfig(this.#settings, { httpsPort, advertiseAddress, advertisePort }, ipsecKey);
-  }
-
   async #renewInBackground(): Promise<void> {
     if (this.#renewing) return;
     this.#renewing = true;
     try {
       await this.renewCertificates();
+      await this.#publish();
     } catch (error) {
       this.#deps.log.error({ err: error }, "certificates could not be renewed; trying again in six hours");
     } finally {
       this.#renewing = false;
+    }
+  }
+
+  /** Keeps the envelope in line with the files. A datastore that is away costs nothing now: it comes round again. */
+  async #publish(): Promise<void> {
+    try {
+      await this.#bootstrap?.publish(this.#credentials.serverPassword);
+    } catch (error) {
+      this.#deps.log.warn(
+        { reason: errorMessage(error) },
+        "the cluster's identity could not be stored in the datastore yet",
+      );
     }
   }
 
@@ -400,19 +303,4 @@ export class Registration implements Service, RegistrationClient {
       },
     });
   }
-}
-
-/** Every name under which this server's API is reached. */
-function serverNames(config: RegistrationConfig, settings: ClusterSettings): string[] {
-  return uniqueNames([
-    ...kubernetesNames(settings.clusterDomain),
-    "localhost",
-    "127.0.0.1",
-    "::1",
-    apiServerServiceAddress(settings),
-    config.nodeName,
-    ...config.nodeIps,
-    ...(config.advertiseAddress === undefined ? [] : [config.advertiseAddress]),
-    ...(config.tlsSans ?? []),
-  ]);
 }

@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, type Dependencies, systemClock, withDefaults } from "@keelson/service";
 import { onTestFinished } from "vitest";
+import type { RegistrationConfig } from "../../src/config.ts";
 import type { EnvelopeStore } from "../../src/envelope-store.ts";
-import { Registration, type RegistrationConfig } from "../../src/registration.ts";
+import { Registration } from "../../src/registration.ts";
 import { FakeCluster } from "./fake-cluster.ts";
 
 /** A folder that goes when the test ends. */

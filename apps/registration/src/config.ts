@@ -1,0 +1,75 @@
+import { kubernetesNames, uniqueNames } from "@keelson/pki";
+import type { Dependencies } from "@keelson/service";
+import type { ClusterApi } from "./cluster-api.ts";
+import { apiServerServiceAddress, type ClusterSettings, defaultClusterSettings } from "./cluster-config.ts";
+import type { EnvelopeStore } from "./envelope-store.ts";
+
+export interface RegistrationConfig {
+  dataDir: string;
+  /** Server token, full or short; several may be tried against an existing cluster, the first is the wanted one. */
+  token?: string | readonly string[];
+  agentToken?: string;
+  /** This server's own name and addresses. */
+  nodeName: string;
+  nodeIps: readonly string[];
+  advertiseAddress?: string;
+  /** Port of the gateway (6443), and the one to publish if it differs. */
+  httpsPort: number;
+  advertisePort?: number;
+  /** `--tls-san`. */
+  tlsSans?: readonly string[];
+  /** `--tls-san-security` (true). */
+  tlsSanSecurity?: boolean;
+  cluster?: Partial<ClusterSettings>;
+  /** URL in the components' kubeconfigs (the gateway on loopback). */
+  apiServerUrl?: string;
+  /** The password file of the agent on this host, if one runs here. */
+  nodePasswordFile?: string;
+  /** `--server`: a running server (or the fixed registration address) of the cluster that this one joins. */
+  joinUrl?: string;
+  /** The datastore is shared with other servers: take the cluster's identity from it, or found the cluster in it. */
+  sharedDatastore?: boolean;
+  /** Where the internal API for parts on other hosts listens; none without it. */
+  internalApi?: { host: string; port: number };
+  /** Hashes at once (cores, at most 4) and waiting (2000). */
+  hashConcurrency?: number;
+  maxWaitingHashes?: number;
+  /** New names that would wait longer than this are claimed with a provisional hash (500 ms). */
+  provisionalAfterMs?: number;
+  /** Lifetime of new leaf certificates (365 days). */
+  leafLifetimeMs?: number;
+}
+
+/** What registration talks to, beside log, clock and metrics. */
+export interface RegistrationDependencies extends Dependencies {
+  clusterApi: ClusterApi;
+  /** The datastore, for the bootstrap envelope; without one the server stays alone. */
+  envelopes?: EnvelopeStore | undefined;
+}
+
+/** The settings of a cluster, with k3s's defaults for what is not given. */
+export function clusterSettings(config: RegistrationConfig): ClusterSettings {
+  return { ...defaultClusterSettings, ...config.cluster };
+}
+
+/** The configured tokens, the wanted one first. */
+export function configuredTokens({ token }: RegistrationConfig): readonly string[] {
+  if (token === undefined) return [];
+  return typeof token === "string" ? [token] : token;
+}
+
+/** Every name under which this server's API is reached. */
+export function serverNames(config: RegistrationConfig): string[] {
+  const settings = clusterSettings(config);
+  return uniqueNames([
+    ...kubernetesNames(settings.clusterDomain),
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    apiServerServiceAddress(settings),
+    config.nodeName,
+    ...config.nodeIps,
+    ...(config.advertiseAddress === undefined ? [] : [config.advertiseAddress]),
+    ...(config.tlsSans ?? []),
+  ]);
+}

@@ -1,0 +1,68 @@
+import { execFileSync, spawn } from "node:child_process";
+import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
+import { createEtcdClient } from "@keelson/etcd-client";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { createEtcdEnvelopeStore } from "../src/etcd-envelope-store.ts";
+import { startRegistration, temporaryFolder } from "./support/fixture.ts";
+
+function hasEtcd(): boolean {
+  try {
+    execFileSync("etcd", ["--version"], { stdio: "ignore" });
+    return true;
+  } catch {
+    if (process.env.KEELSON_REQUIRE_ALL === "1") throw new Error("etcd is not installed");
+    console.log("skipped: etcd is not installed");
+    return false;
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** A real etcd on loopback. */
+async function startEtcd(): Promise<string> {
+  const folder = await temporaryFolder();
+  const client = `http://127.0.0.1:${await freePort()}`;
+  const peer = `http://127.0.0.1:${await freePort()}`;
+  const child = spawn(
+    "etcd",
+    [
+      ...["--data-dir", join(folder, "data"), "--listen-client-urls", client, "--advertise-client-urls", client],
+      ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `default=${peer}`],
+      "--unsafe-no-fsync",
+    ],
+    { stdio: "ignore" },
+  );
+  onTestFinished(() => void child.kill("SIGKILL"));
+  return client;
+}
+
+describe.skipIf(!hasEtcd())("the bootstrap envelope in etcd", () => {
+  it("founds, joins and rotates like the one in memory", async () => {
+    const endpoint = await startEtcd();
+    const client = createEtcdClient({ endpoints: [endpoint], timeoutMs: 2_000 });
+    onTestFinished(() => client.close());
+    const envelopes = createEtcdEnvelopeStore(client);
+    await expect.poll(() => envelopes.list("/").catch(() => undefined), { timeout: 10_000 }).toEqual([]);
+    const config = { token: "first-secret", sharedDatastore: true };
+    const [first, second] = await Promise.all([
+      startRegistration(config, { envelopes }),
+      startRegistration(config, { envelopes }),
+    ]);
+    expect(await second.registration.caBundles()).toEqual(await first.registration.caBundles());
+    expect(await first.registration.rotateToken("second-secret")).toMatchObject({ ok: true });
+    await expect.poll(() => second.registration.serverToken).toBe(first.registration.serverToken);
+    expect(await envelopes.list("/bootstrap/")).toHaveLength(1);
+    const [stored] = await envelopes.list("/bootstrap/");
+    expect(await envelopes.replace(stored!.key, "stale", stored!.revision - 1)).toBe(false);
+    expect(await envelopes.delete(stored!.key, stored!.revision - 1)).toBe(false);
+  });
+});
