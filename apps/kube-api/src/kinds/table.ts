@@ -1,0 +1,307 @@
+import {
+  age,
+  countOf,
+  createdAt,
+  endpointSliceColumns,
+  endpointsColumns,
+  eventColumns,
+  field,
+  name,
+  nodeColumns,
+  podColumns,
+  serviceColumns,
+} from "../table/columns.ts";
+import { type ApiObject, type Column, type Kind, textAt } from "./kind.ts";
+import * as rules from "./rules.ts";
+
+/** How long events live, in seconds. Source: kube-apiserver --event-ttl. */
+const eventTtlSeconds = 3_600;
+
+const nameAndAge: readonly Column[] = [name, age];
+const nameAndCreation: readonly Column[] = [name, createdAt];
+
+/** Starts a row: the singular and storage prefix follow from the plural unless the row says otherwise. */
+function row(group: string, kind: string, plural: string, rest: Partial<Kind> & { namespaced: boolean }): Kind {
+  return {
+    group,
+    versions: ["v1"],
+    kind,
+    plural,
+    singular: kind.toLowerCase(),
+    storagePrefix: plural,
+    columns: nameAndAge,
+    ...rest,
+  };
+}
+
+const podFields = {
+  "spec.nodeName": (pod: ApiObject) => textAt(pod, "spec.nodeName"),
+  "spec.restartPolicy": (pod: ApiObject) => textAt(pod, "spec.restartPolicy"),
+  "spec.schedulerName": (pod: ApiObject) => textAt(pod, "spec.schedulerName"),
+  "spec.serviceAccountName": (pod: ApiObject) => textAt(pod, "spec.serviceAccountName"),
+  "spec.hostNetwork": (pod: ApiObject) => textAt(pod, "spec.hostNetwork") || "false",
+  "status.phase": (pod: ApiObject) => textAt(pod, "status.phase"),
+  "status.podIP": (pod: ApiObject) => textAt(pod, "status.podIP"),
+  "status.nominatedNodeName": (pod: ApiObject) => textAt(pod, "status.nominatedNodeName"),
+};
+
+const eventFields = {
+  "involvedObject.kind": (event: ApiObject) => textAt(event, "involvedObject.kind"),
+  "involvedObject.namespace": (event: ApiObject) => textAt(event, "involvedObject.namespace"),
+  "involvedObject.name": (event: ApiObject) => textAt(event, "involvedObject.name"),
+  "involvedObject.uid": (event: ApiObject) => textAt(event, "involvedObject.uid"),
+  "involvedObject.apiVersion": (event: ApiObject) => textAt(event, "involvedObject.apiVersion"),
+  "involvedObject.resourceVersion": (event: ApiObject) => textAt(event, "involvedObject.resourceVersion"),
+  "involvedObject.fieldPath": (event: ApiObject) => textAt(event, "involvedObject.fieldPath"),
+  reason: (event: ApiObject) => textAt(event, "reason"),
+  reportingComponent: (event: ApiObject) => textAt(event, "reportingComponent"),
+  source: (event: ApiObject) => textAt(event, "source.component"),
+  type: (event: ApiObject) => textAt(event, "type"),
+};
+
+/**
+ * Every kind that is served. Storage prefixes are kube-apiserver's, so that it can take over the same data. Workload and
+ * policy kinds are stored and watched as objects; no controller here acts on them.
+ */
+export const kinds: readonly Kind[] = [
+  row("", "Namespace", "namespaces", {
+    namespaced: false,
+    shortNames: ["ns"],
+    subresources: ["status", "finalize"],
+    columns: [name, field("Status", "status.phase"), age],
+    selectableFields: { "status.phase": (namespace) => textAt(namespace, "status.phase") },
+    applyDefaults: rules.defaultNamespace,
+  }),
+  row("", "Node", "nodes", {
+    namespaced: false,
+    shortNames: ["no"],
+    storagePrefix: "minions",
+    subresources: ["status", "proxy"],
+    columns: nodeColumns,
+    selectableFields: { "spec.unschedulable": (node) => textAt(node, "spec.unschedulable") || "false" },
+    mergeKeys: {
+      "status.conditions": "type",
+      "status.addresses": "type",
+      "spec.taints": "key",
+    },
+  }),
+  row("", "Pod", "pods", {
+    namespaced: true,
+    shortNames: ["po"],
+    categories: ["all"],
+    subresources: ["status", "binding", "eviction", "log", "exec", "attach", "portforward", "ephemeralcontainers"],
+    columns: podColumns,
+    selectableFields: podFields,
+    mergeKeys: rules.podMergeKeys("spec"),
+    applyDefaults: rules.defaultPod,
+    validate: rules.validatePod,
+  }),
+  row("", "Secret", "secrets", {
+    namespaced: true,
+    columns: [name, field("Type", "type"), countOf("Data", "data"), age],
+    selectableFields: { type: (secret) => textAt(secret, "type") },
+    applyDefaults: rules.defaultSecret,
+    validate: rules.validateSecret,
+  }),
+  row("", "ConfigMap", "configmaps", {
+    namespaced: true,
+    shortNames: ["cm"],
+    columns: [name, countOf("Data", "data"), age],
+    validate: rules.validateConfigMap,
+  }),
+  row("", "Service", "services", {
+    namespaced: true,
+    shortNames: ["svc"],
+    categories: ["all"],
+    storagePrefix: "services/specs",
+    subresources: ["status", "proxy"],
+    columns: serviceColumns,
+    selectableFields: {
+      "spec.clusterIP": (service) => textAt(service, "spec.clusterIP"),
+      "spec.type": (service) => textAt(service, "spec.type"),
+    },
+    mergeKeys: { "spec.ports": "port" },
+    applyDefaults: rules.defaultService,
+    validate: rules.validateService,
+  }),
+  row("", "Endpoints", "endpoints", {
+    namespaced: true,
+    singular: "endpoints",
+    shortNames: ["ep"],
+    storagePrefix: "services/endpoints",
+    columns: endpointsColumns,
+  }),
+  row("", "Event", "events", {
+    namespaced: true,
+    shortNames: ["ev"],
+    columns: eventColumns,
+    selectableFields: eventFields,
+    ttlSeconds: eventTtlSeconds,
+  }),
+  row("", "ServiceAccount", "serviceaccounts", {
+    namespaced: true,
+    shortNames: ["sa"],
+    subresources: ["token"],
+    columns: [name, countOf("Secrets", "secrets"), age],
+    mergeKeys: { secrets: "name" },
+  }),
+  row("", "PersistentVolume", "persistentvolumes", {
+    namespaced: false,
+    shortNames: ["pv"],
+    subresources: ["status"],
+    columns: [
+      name,
+      field("Capacity", "spec.capacity.storage"),
+      field("Reclaim Policy", "spec.persistentVolumeReclaimPolicy"),
+      field("Status", "status.phase"),
+      age,
+    ],
+  }),
+  row("", "PersistentVolumeClaim", "persistentvolumeclaims", {
+    namespaced: true,
+    shortNames: ["pvc"],
+    subresources: ["status"],
+    columns: [name, field("Status", "status.phase"), field("Volume", "spec.volumeName"), age],
+  }),
+  row("", "ReplicationController", "replicationcontrollers", {
+    namespaced: true,
+    shortNames: ["rc"],
+    storagePrefix: "controllers",
+    subresources: ["status"],
+    hasGeneration: true,
+  }),
+  row("", "ResourceQuota", "resourcequotas", { namespaced: true, shortNames: ["quota"], subresources: ["status"] }),
+  row("", "LimitRange", "limitranges", {
+    namespaced: true,
+    shortNames: ["limits"],
+    columns: nameAndCreation,
+  }),
+  row("", "PodTemplate", "podtemplates", { namespaced: true }),
+
+  row("coordination.k8s.io", "Lease", "leases", {
+    namespaced: true,
+    columns: [name, field("Holder", "spec.holderIdentity"), age],
+  }),
+  row("discovery.k8s.io", "EndpointSlice", "endpointslices", {
+    namespaced: true,
+    versions: ["v1", "v1beta1"],
+    columns: endpointSliceColumns,
+    hasGeneration: true,
+  }),
+  row("events.k8s.io", "Event", "events", {
+    namespaced: true,
+    columns: eventColumns,
+    selectableFields: eventFields,
+    ttlSeconds: eventTtlSeconds,
+    storagePrefix: "events.k8s.io/events",
+  }),
+  row("node.k8s.io", "RuntimeClass", "runtimeclasses", {
+    namespaced: false,
+    versions: ["v1", "v1beta1"],
+    columns: [name, field("Handler", "handler"), age],
+  }),
+  row("scheduling.k8s.io", "PriorityClass", "priorityclasses", {
+    namespaced: false,
+    shortNames: ["pc"],
+    columns: [name, field("Value", "value"), age],
+  }),
+  row("storage.k8s.io", "StorageClass", "storageclasses", {
+    namespaced: false,
+    shortNames: ["sc"],
+    columns: [name, field("Provisioner", "provisioner"), age],
+  }),
+  row("storage.k8s.io", "CSINode", "csinodes", {
+    namespaced: false,
+    columns: [name, countOf("Drivers", "spec.drivers"), age],
+    mergeKeys: { "spec.drivers": "name" },
+  }),
+  row("storage.k8s.io", "CSIDriver", "csidrivers", { namespaced: false }),
+  row("storage.k8s.io", "VolumeAttachment", "volumeattachments", { namespaced: false, subresources: ["status"] }),
+
+  row("apps", "Deployment", "deployments", {
+    namespaced: true,
+    shortNames: ["deploy"],
+    categories: ["all"],
+    subresources: ["status"],
+    hasGeneration: true,
+    mergeKeys: rules.podMergeKeys("spec.template.spec"),
+    columns: [
+      name,
+      {
+        name: "Ready",
+        cell: (object) => `${textAt(object, "status.readyReplicas") || 0}/${textAt(object, "spec.replicas") || 0}`,
+      },
+      field("Up-to-date", "status.updatedReplicas", { fallback: "0" }),
+      field("Available", "status.availableReplicas", { fallback: "0" }),
+      age,
+    ],
+  }),
+  row("apps", "ReplicaSet", "replicasets", {
+    namespaced: true,
+    shortNames: ["rs"],
+    categories: ["all"],
+    subresources: ["status"],
+    hasGeneration: true,
+    mergeKeys: rules.podMergeKeys("spec.template.spec"),
+  }),
+  row("apps", "StatefulSet", "statefulsets", {
+    namespaced: true,
+    shortNames: ["sts"],
+    categories: ["all"],
+    subresources: ["status"],
+    hasGeneration: true,
+    mergeKeys: rules.podMergeKeys("spec.template.spec"),
+  }),
+  row("apps", "DaemonSet", "daemonsets", {
+    namespaced: true,
+    shortNames: ["ds"],
+    categories: ["all"],
+    subresources: ["status"],
+    hasGeneration: true,
+    mergeKeys: rules.podMergeKeys("spec.template.spec"),
+  }),
+  row("apps", "ControllerRevision", "controllerrevisions", { namespaced: true }),
+  row("batch", "Job", "jobs", {
+    namespaced: true,
+    categories: ["all"],
+    subresources: ["status"],
+    hasGeneration: true,
+    mergeKeys: rules.podMergeKeys("spec.template.spec"),
+  }),
+  row("batch", "CronJob", "cronjobs", {
+    namespaced: true,
+    shortNames: ["cj"],
+    categories: ["all"],
+    subresources: ["status"],
+    hasGeneration: true,
+    mergeKeys: rules.podMergeKeys("spec.jobTemplate.spec.template.spec"),
+  }),
+  row("policy", "PodDisruptionBudget", "poddisruptionbudgets", {
+    namespaced: true,
+    shortNames: ["pdb"],
+    subresources: ["status"],
+    hasGeneration: true,
+  }),
+  row("networking.k8s.io", "NetworkPolicy", "networkpolicies", {
+    namespaced: true,
+    shortNames: ["netpol"],
+    hasGeneration: true,
+  }),
+  row("networking.k8s.io", "Ingress", "ingresses", {
+    namespaced: true,
+    shortNames: ["ing"],
+    storagePrefix: "ingress",
+    subresources: ["status"],
+    hasGeneration: true,
+  }),
+  row("rbac.authorization.k8s.io", "Role", "roles", { namespaced: true, columns: nameAndCreation }),
+  row("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", { namespaced: true }),
+  row("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", { namespaced: false, columns: nameAndCreation }),
+  row("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", { namespaced: false }),
+  row("certificates.k8s.io", "CertificateSigningRequest", "certificatesigningrequests", {
+    namespaced: false,
+    shortNames: ["csr"],
+    subresources: ["status", "approval"],
+    columns: [name, age, field("SignerName", "spec.signerName"), field("Requestor", "spec.username")],
+  }),
+];

@@ -1,0 +1,39 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Clock } from "@keelson/service";
+import type { User } from "../auth/user.ts";
+import type { Representation } from "../http/content.ts";
+import type { ResourceRequest } from "../http/request-info.ts";
+import type { KindCatalog } from "../kinds/catalog.ts";
+import type { Kind } from "../kinds/kind.ts";
+import type { ObjectId, ObjectStore } from "../storage/object-store.ts";
+import type { WatchHub } from "../storage/watch-hub.ts";
+
+/** What every verb works with. */
+export interface ApiContext {
+  catalog: KindCatalog;
+  store: ObjectStore;
+  hub: WatchHub;
+  clock: Clock;
+  /** Gives a Service its address, and takes it back. */
+  clusterIps: { assign(service: import("../kinds/kind.ts").ApiObject): Promise<void> };
+}
+
+/** One authenticated, authorized request for a resource. */
+export interface Call {
+  context: ApiContext;
+  info: ResourceRequest;
+  kind: Kind;
+  user: User;
+  request: IncomingMessage;
+  response: ServerResponse;
+  representation: Representation;
+}
+
+/** The object that the URL names. */
+export function idOf({ info, kind }: Call): ObjectId {
+  return { kind, namespace: kind.namespaced ? info.namespace : undefined, name: info.name ?? "" };
+}
+
+export function isDryRun(info: ResourceRequest): boolean {
+  return info.query.getAll("dryRun").includes("All");
+}

@@ -1,0 +1,158 @@
+import { randomUUID } from "node:crypto";
+import { apiErrors } from "../http/api-error.ts";
+import { type ApiObject, apiVersionOf, type FieldProblem, type Kind } from "../kinds/kind.ts";
+import { isMap } from "../patch/merge-patch.ts";
+
+const dnsSubdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+/** RBAC names are paths segments: anything but "/", "%", "." and "..". */
+const pathSegment = /^(?!\.{1,2}$)[^/%]+$/;
+const labelValue = /^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$/;
+const labelKey = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+/** Letters without vowels and look-alikes, so that no word comes out. Source: apimachinery util/rand. */
+const suffixAlphabet = "bcdfghjklmnpqrstvwxz2456789";
+
+/** Checks that a body is an object of this kind, for this namespace; fills in what the URL says. */
+export function parseObject(body: unknown, kind: Kind, version: string, namespace: string | undefined): ApiObject {
+  if (!isMap(body)) throw apiErrors.badRequest("the request body must be an object");
+  const object = body as ApiObject;
+  const apiVersion = apiVersionOf(kind.group, version);
+  if ((object.kind ?? kind.kind) !== kind.kind || (object.apiVersion ?? apiVersion) !== apiVersion) {
+    throw apiErrors.badRequest(
+      `the object provided is ${object.apiVersion}, Kind=${object.kind}; this path takes ${apiVersion}, Kind=${kind.kind}`,
+    );
+  }
+  if (object.metadata !== undefined && !isMap(object.metadata))
+    throw apiErrors.badRequest("metadata must be an object");
+  const metadata = object.metadata ?? {};
+  if (
+    kind.namespaced &&
+    metadata.namespace !== undefined &&
+    metadata.namespace !== "" &&
+    metadata.namespace !== namespace
+  ) {
+    throw apiErrors.badRequest("the namespace of the provided object does not match the namespace sent on the request");
+  }
+  const { managedFields: _, namespace: __, ...rest } = metadata as typeof metadata & { managedFields?: unknown };
+  return {
+    ...object,
+    apiVersion: apiVersionOf(kind.group, kind.versions[0]!),
+    kind: kind.kind,
+    metadata: kind.namespaced && namespace !== undefined ? { ...rest, namespace } : rest,
+  };
+}
+
+/** Makes a new object ready to be stored: name, uid, times, defaults; throws 422 when it is invalid. */
+export function prepareCreate(kind: Kind, object: ApiObject, nowMs: number): ApiObject {
+  const { generateName } = object.metadata;
+  const name = object.metadata.name || (generateName ? generateName.slice(0, 248) + randomSuffix() : "");
+  if (name === "")
+    throw apiErrors.invalid(kind, "", [
+      {
+        field: "metadata.name",
+        reason: "FieldValueRequired",
+        message: "Required value: name or generateName is required",
+      },
+    ]);
+  const { resourceVersion, deletionTimestamp: _, ...metadata } = object.metadata;
+  if (resourceVersion !== undefined && resourceVersion !== "" && resourceVersion !== "0") {
+    throw apiErrors.badRequest("resourceVersion should not be set on objects to be created");
+  }
+  const created: ApiObject = {
+    ...object,
+    metadata: {
+      ...metadata,
+      name,
+      uid: randomUUID(),
+      creationTimestamp: timestamp(nowMs),
+      ...(kind.hasGeneration ? { generation: 1 } : {}),
+    },
+  };
+  kind.applyDefaults?.(created);
+  validate(kind, created, undefined);
+  return created;
+}
+
+/** Joins an update with what it may not change, and counts spec changes. `part` says which half is written. */
+export function prepareUpdate(kind: Kind, previous: ApiObject, update: ApiObject, part: "spec" | "status"): ApiObject {
+  const splitsStatus = kind.subresources?.includes("status") ?? false;
+  let next: ApiObject;
+  if (part === "status") {
+    next = { ...previous, status: update.status };
+    // A status writer may also set labels and annotations of its object's metadata, as in kube-apiserver.
+    next.metadata = { ...previous.metadata, ...pick(update.metadata, ["labels", "annotations"]) };
+  } else {
+    next = splitsStatus ? { ...update, status: previous.status } : { ...update };
+    if (next.status === undefined) delete next.status;
+  }
+  const kept = pick(previous.metadata, [
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+  ]);
+  next.metadata = { ...next.metadata, name: previous.metadata.name, ...kept };
+  for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds"] as const) {
+    if (!(field in kept)) delete (next.metadata as unknown as Record<string, unknown>)[field];
+  }
+  next.apiVersion = previous.apiVersion;
+  next.kind = previous.kind;
+  if (part === "spec") {
+    kind.applyDefaults?.(next);
+    if (kind.hasGeneration && JSON.stringify(next.spec) !== JSON.stringify(previous.spec)) {
+      next.metadata.generation = (previous.metadata.generation ?? 1) + 1;
+    }
+  }
+  validate(kind, next, previous);
+  return next;
+}
+
+export function timestamp(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+}
+
+function pick(source: object, keys: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(source).filter(([key, value]) => keys.includes(key) && value !== undefined));
+}
+
+function randomSuffix(): string {
+  return Array.from(
+    crypto.getRandomValues(new Uint8Array(5)),
+    (byte) => suffixAlphabet[byte % suffixAlphabet.length],
+  ).join("");
+}
+
+function validate(kind: Kind, object: ApiObject, previous: ApiObject | undefined): void {
+  const problems = [...metadataProblems(kind, object), ...(kind.validate?.(object, previous) ?? [])];
+  if (problems.length > 0) throw apiErrors.invalid(kind, object.metadata.name, problems);
+}
+
+function metadataProblems(kind: Kind, { metadata }: ApiObject): FieldProblem[] {
+  const problems: FieldProblem[] = [];
+  const isPathName = kind.group === "rbac.authorization.k8s.io" || kind.plural === "events";
+  const isName = isPathName ? pathSegment.test(metadata.name) : dnsSubdomain.test(metadata.name);
+  if (!isName || metadata.name.length > 253) {
+    problems.push({
+      field: "metadata.name",
+      reason: "FieldValueInvalid",
+      message: `Invalid value: ${JSON.stringify(metadata.name)}: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character`,
+    });
+  }
+  for (const [key, value] of Object.entries(metadata.labels ?? {})) {
+    if (labelKey.test(key) && typeof value === "string" && value.length <= 63 && labelValue.test(value)) continue;
+    problems.push({
+      field: "metadata.labels",
+      reason: "FieldValueInvalid",
+      message: `Invalid value: ${JSON.stringify(`${key}=${value}`)}: a valid label has an alphanumeric key and value with '-', '_' or '.', of at most 63 characters`,
+    });
+  }
+  for (const [key, value] of Object.entries(metadata.annotations ?? {})) {
+    if (typeof value === "string") continue;
+    problems.push({
+      field: `metadata.annotations[${key}]`,
+      reason: "FieldValueTypeInvalid",
+      message: "must be a string",
+    });
+  }
+  return problems;
+}

@@ -1,0 +1,125 @@
+import { apiErrors } from "../http/api-error.ts";
+import { represent, representList, sendJson } from "../http/respond.ts";
+import type { ApiObject } from "../kinds/kind.ts";
+import { type ParsedFieldSelector, parseFieldSelector } from "../select/field-selector.ts";
+import { type LabelSelector, parseLabelSelector } from "../select/label-selector.ts";
+import { prefixOf } from "../storage/object-store.ts";
+import { type Call, idOf } from "./call.ts";
+import { decodeContinue, encodeContinue } from "./continue-token.ts";
+
+export async function get(call: Call): Promise<void> {
+  const id = idOf(call);
+  const object = await call.context.store.get(id);
+  if (object === undefined) throw apiErrors.notFound(id.kind, id.name);
+  const { info, kind, representation, context } = call;
+  const include = info.query.get("includeObject");
+  sendJson(call.response, 200, represent(object, kind, info.version, representation, context.clock.now(), include));
+}
+
+/** Which objects a list or watch is about. */
+export interface Selection {
+  labels: LabelSelector | undefined;
+  fields: ParsedFieldSelector | undefined;
+  namespace: string | undefined;
+}
+
+export function selectionOf({ info, kind }: Call): Selection {
+  const name = info.name === undefined ? null : `metadata.name=${info.name}`;
+  const fields = [info.query.get("fieldSelector"), name].filter((part) => part !== null && part !== "").join(",");
+  return {
+    labels: parseLabelSelector(info.query.get("labelSelector")),
+    fields: parseFieldSelector(kind, fields),
+    namespace: kind.namespaced ? info.namespace : undefined,
+  };
+}
+
+export function selects({ labels, fields, namespace }: Selection, object: ApiObject): boolean {
+  if (namespace !== undefined && object.metadata.namespace !== namespace) return false;
+  return (labels?.(object.metadata.labels) ?? true) && (fields?.matches(object) ?? true);
+}
+
+/** Objects of a selection at one revision, with what is needed to go on. */
+export interface SelectedList {
+  items: ApiObject[];
+  revision: number;
+  continueToken: string | undefined;
+  remaining: number | undefined;
+}
+
+/** Reads a list. With a selector, pages are read until `limit` objects match, so that a page is not empty by chance. */
+export async function readList(call: Call): Promise<SelectedList> {
+  const { info, kind, context } = call;
+  const selection = selectionOf(call);
+  const exact = selection.fields?.exactName;
+  if (exact !== undefined && (selection.namespace !== undefined || !kind.namespaced)) {
+    return readSingle(call, exact, selection);
+  }
+  const limit = Math.max(0, Number(info.query.get("limit") ?? 0) || 0);
+  const prefix = prefixOf(kind, selection.namespace);
+  const token = info.query.get("continue");
+  const start = token === null || token === "" ? undefined : decodeContinue(token);
+  const items: ApiObject[] = [];
+  let from = start === undefined ? prefix : prefix + start.from;
+  let revision = start?.revision ?? pinnedRevision(info.query);
+  for (;;) {
+    const page = await context.store.list(kind, selection.namespace, {
+      limit,
+      from,
+      ...(revision === undefined ? {} : { revision }),
+    });
+    revision ??= page.revision;
+    for (const [index, object] of page.items.entries()) {
+      if (!selects(selection, object)) continue;
+      items.push(object);
+      if (limit === 0 || items.length < limit) continue;
+      const rest = page.items.length - index - 1 + page.remaining;
+      if (rest === 0) return { items, revision, continueToken: undefined, remaining: undefined };
+      const next = `${storageName(object, selection.namespace)}\0`;
+      const filtered = selection.labels !== undefined || selection.fields !== undefined;
+      return {
+        items,
+        revision,
+        continueToken: encodeContinue({ revision, from: next }),
+        remaining: filtered ? undefined : rest,
+      };
+    }
+    if (page.next === undefined) return { items, revision, continueToken: undefined, remaining: undefined };
+    from = page.next;
+  }
+}
+
+/** Only resourceVersionMatch=Exact asks for the past; every other list is answered with the present, which is never too old. */
+function pinnedRevision(query: URLSearchParams): number | undefined {
+  if (query.get("resourceVersionMatch") !== "Exact") return undefined;
+  const revision = Number(query.get("resourceVersion"));
+  if (!Number.isInteger(revision) || revision <= 0) throw apiErrors.badRequest("resourceVersion is not valid");
+  return revision;
+}
+
+async function readSingle(call: Call, name: string, selection: Selection): Promise<SelectedList> {
+  const { kind, context } = call;
+  // The revision is read first: an object that appears in between is newer than it, and a watch from it will tell.
+  const revision = await context.store.currentRevision();
+  const object = name === "" ? undefined : await context.store.get({ kind, namespace: selection.namespace, name });
+  const items = object !== undefined && selects(selection, object) ? [object] : [];
+  const newest = Math.max(revision, Number(items[0]?.metadata.resourceVersion ?? 0));
+  return { items, revision: newest, continueToken: undefined, remaining: undefined };
+}
+
+function storageName(object: ApiObject, namespace: string | undefined): string {
+  const { name, namespace: own } = object.metadata;
+  return namespace === undefined && own !== undefined ? `${own}/${name}` : name;
+}
+
+export async function list(call: Call): Promise<void> {
+  const { info, kind, representation, context } = call;
+  const { items, revision, continueToken, remaining } = await readList(call);
+  const metadata = {
+    resourceVersion: String(revision),
+    ...(continueToken === undefined ? {} : { continue: continueToken }),
+    ...(remaining === undefined || remaining <= 0 ? {} : { remainingItemCount: remaining }),
+  };
+  const include = info.query.get("includeObject");
+  const now = context.clock.now();
+  sendJson(call.response, 200, representList(items, kind, info.version, representation, metadata, now, include));
+}

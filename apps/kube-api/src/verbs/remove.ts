@@ -1,0 +1,132 @@
+import { apiErrors } from "../http/api-error.ts";
+import { readObject } from "../http/content.ts";
+import { represent, sendJson } from "../http/respond.ts";
+import type { ApiObject, Kind } from "../kinds/kind.ts";
+import { isMap } from "../patch/merge-patch.ts";
+import type { ObjectId, Preconditions } from "../storage/object-store.ts";
+import { type ApiContext, type Call, idOf, isDryRun } from "./call.ts";
+import { timestamp } from "./prepare.ts";
+import { readList } from "./read.ts";
+
+export interface DeleteOptions {
+  gracePeriodSeconds?: number;
+  propagationPolicy?: string;
+  preconditions?: Preconditions;
+}
+
+/** Outcome of a deletion: gone, or marked and waiting for finalizers or the kubelet. */
+export interface Removal {
+  object: ApiObject;
+  isGone: boolean;
+}
+
+export async function remove(call: Call): Promise<void> {
+  const { info, kind, context, representation } = call;
+  const options = await deleteOptions(call);
+  const id = idOf(call);
+  if (isDryRun(info)) {
+    const current = await context.store.get(id);
+    if (current === undefined) throw apiErrors.notFound(kind, id.name);
+    return sendJson(call.response, 200, current);
+  }
+  const { object, isGone } = await removeObject(context, id, options);
+  if (isGone && representation === "json" && !returnsObject(kind)) {
+    const { group, plural } = kind;
+    const details = { name: id.name, ...(group === "" ? {} : { group }), kind: plural, uid: object.metadata.uid };
+    return sendJson(call.response, 200, { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details });
+  }
+  sendJson(call.response, 200, represent(object, kind, info.version, representation, context.clock.now(), null));
+}
+
+/** These kinds answer a deletion with the object itself. Source: kubernetes registry strategies. */
+function returnsObject({ plural, group }: Kind): boolean {
+  return group === "" && ["pods", "services", "serviceaccounts", "namespaces"].includes(plural);
+}
+
+export async function removeCollection(call: Call): Promise<void> {
+  const { kind, context, info } = call;
+  const options = await deleteOptions(call);
+  const { items, revision } = await readList(call);
+  if (!isDryRun(info)) {
+    for (const item of items) {
+      const id = { kind, namespace: item.metadata.namespace, name: item.metadata.name };
+      await removeObject(context, id, options).catch(ignoreNotFound);
+    }
+  }
+  const apiVersion = kind.group === "" ? info.version : `${kind.group}/${info.version}`;
+  sendJson(call.response, 200, {
+    kind: `${kind.kind}List`,
+    apiVersion,
+    metadata: { resourceVersion: String(revision) },
+    items,
+  });
+}
+
+function ignoreNotFound(error: unknown): void {
+  if ((error as { code?: unknown }).code !== 404) throw error;
+}
+
+/**
+ * Deletes an object, or marks it when something must happen first: finalizers, a kubelet that stops the pod, the
+ * contents of a namespace.
+ */
+export async function removeObject(context: ApiContext, id: ObjectId, options: DeleteOptions): Promise<Removal> {
+  const { store, clock } = context;
+  const current = await store.get(id);
+  if (current === undefined) throw apiErrors.notFound(id.kind, id.name);
+  const graceSeconds = gracePeriod(id.kind, current, options);
+  const orphans = options.propagationPolicy === "Orphan";
+  const mustWait =
+    (current.metadata.finalizers ?? []).length > 0 ||
+    graceSeconds > 0 ||
+    (isNamespace(id.kind) && hasContents(current)) ||
+    orphans;
+  if (!mustWait) return { object: await store.delete(id, options.preconditions), isGone: true };
+  const marked = await store.update(
+    id,
+    (object) => {
+      const metadata = object.metadata as ApiObject["metadata"] & { deletionGracePeriodSeconds?: number };
+      const at = timestamp(clock.now() + graceSeconds * 1_000);
+      if (metadata.deletionTimestamp === undefined || at < metadata.deletionTimestamp) {
+        metadata.deletionTimestamp = at;
+        metadata.deletionGracePeriodSeconds = graceSeconds;
+      }
+      if (orphans && !(metadata.finalizers ?? []).includes("orphan"))
+        metadata.finalizers = [...(metadata.finalizers ?? []), "orphan"];
+      if (isNamespace(id.kind)) object.status = { ...(object.status as object), phase: "Terminating" };
+      return object;
+    },
+    options.preconditions,
+  );
+  return { object: marked, isGone: false };
+}
+
+/** Only a pod that a kubelet runs is given time. Source: kubernetes pkg/registry/core/pod/strategy.go. */
+function gracePeriod(kind: Kind, object: ApiObject, { gracePeriodSeconds }: DeleteOptions): number {
+  if (kind.plural !== "pods" || kind.group !== "") return 0;
+  const spec = object.spec as { nodeName?: string; terminationGracePeriodSeconds?: number } | undefined;
+  const phase = (object.status as { phase?: string } | undefined)?.phase;
+  if (!spec?.nodeName || phase === "Failed" || phase === "Succeeded") return 0;
+  return Math.max(0, gracePeriodSeconds ?? spec.terminationGracePeriodSeconds ?? 30);
+}
+
+function isNamespace(kind: Kind): boolean {
+  return kind.plural === "namespaces" && kind.group === "";
+}
+
+function hasContents(namespace: ApiObject): boolean {
+  const finalizers = (namespace.spec as { finalizers?: string[] } | undefined)?.finalizers;
+  return (finalizers ?? []).length > 0;
+}
+
+async function deleteOptions({ request, info }: Call): Promise<DeleteOptions> {
+  const body = await readObject(request);
+  const options: DeleteOptions = isMap(body) ? (body as DeleteOptions) : {};
+  const grace = info.query.get("gracePeriodSeconds");
+  const policy = info.query.get("propagationPolicy");
+  return {
+    ...options,
+    ...(grace === null ? {} : { gracePeriodSeconds: Number(grace) }),
+    ...(policy === null ? {} : { propagationPolicy: policy }),
+  };
+}

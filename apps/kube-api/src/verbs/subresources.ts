@@ -1,0 +1,89 @@
+import type { ServiceAccountTokens } from "../auth/service-account-tokens.ts";
+import { apiErrors } from "../http/api-error.ts";
+import { readObject } from "../http/content.ts";
+import { sendJson } from "../http/respond.ts";
+import { textAt } from "../kinds/kind.ts";
+import { isMap } from "../patch/merge-patch.ts";
+import { type Call, idOf } from "./call.ts";
+import { removeObject } from "./remove.ts";
+
+/** Subresources that are neither status nor a connection to a node: by `plural/subresource` and verb create. */
+export type SubresourceHandler = (call: Call, tokens: ServiceAccountTokens | undefined) => Promise<void>;
+
+const minTokenSeconds = 600;
+const defaultTokenSeconds = 3_600;
+const maxTokenSeconds = 86_400 * 365;
+
+export const subresourceHandlers: Readonly<Record<string, SubresourceHandler>> = {
+  "pods/binding": bindPod,
+  "pods/eviction": evictPod,
+  "serviceaccounts/token": requestToken,
+  "namespaces/finalize": finalizeNamespace,
+};
+
+/** Puts a pod on a node: what a scheduler posts. */
+async function bindPod(call: Call): Promise<void> {
+  const body = await readObject(call.request);
+  const target = textAt(body, "target.name");
+  if (target === "") throw apiErrors.badRequest("target.name is required");
+  const id = idOf(call);
+  await call.context.store.update(id, (pod) => {
+    const spec = pod.spec as { nodeName?: string };
+    if (spec.nodeName)
+      throw apiErrors.conflict(id.kind, id.name, `pod ${id.name} is already assigned to node "${spec.nodeName}"`);
+    return { ...pod, spec: { ...spec, nodeName: target } };
+  });
+  sendJson(call.response, 201, { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success" });
+}
+
+async function evictPod(call: Call): Promise<void> {
+  const body = await readObject(call.request);
+  const options = isMap(body) && isMap(body.deleteOptions) ? body.deleteOptions : {};
+  await removeObject(call.context, idOf(call), options);
+  sendJson(call.response, 201, { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success" });
+}
+
+async function requestToken(call: Call, tokens: ServiceAccountTokens | undefined): Promise<void> {
+  if (tokens === undefined) throw apiErrors.notFound(call.kind, call.info.name ?? "");
+  const body = await readObject(call.request);
+  const spec = isMap(body) && isMap(body.spec) ? body.spec : {};
+  const account = await call.context.store.get(idOf(call));
+  if (account === undefined) throw apiErrors.notFound(call.kind, call.info.name ?? "");
+  const wanted = Number(spec.expirationSeconds ?? defaultTokenSeconds);
+  const seconds = Math.min(maxTokenSeconds, Math.max(minTokenSeconds, wanted));
+  const bound = isMap(spec.boundObjectRef) && spec.boundObjectRef.kind === "Pod" ? spec.boundObjectRef : undefined;
+  const audiences = Array.isArray(spec.audiences) ? (spec.audiences as string[]) : [];
+  const { token, expiresAtMs } = tokens.sign({
+    namespace: account.metadata.namespace ?? "",
+    name: account.metadata.name,
+    uid: account.metadata.uid ?? "",
+    audiences,
+    expirationSeconds: seconds,
+    ...(bound === undefined ? {} : { pod: { name: String(bound.name), uid: String(bound.uid) } }),
+  });
+  sendJson(call.response, 201, {
+    kind: "TokenRequest",
+    apiVersion: "authentication.k8s.io/v1",
+    metadata: { name: account.metadata.name, namespace: account.metadata.namespace, creationTimestamp: null },
+    spec: {
+      ...spec,
+      audiences: audiences.length === 0 ? [tokens.defaultAudience] : audiences,
+      expirationSeconds: seconds,
+    },
+    status: { token, expirationTimestamp: new Date(expiresAtMs).toISOString().replace(/\.\d+Z$/, "Z") },
+  });
+}
+
+/** Takes finalizers off a namespace; the namespace controller then removes it. */
+async function finalizeNamespace(call: Call): Promise<void> {
+  const body = await readObject(call.request);
+  const finalizers = (isMap(body) && isMap(body.spec) ? body.spec.finalizers : undefined) ?? [];
+  const id = idOf(call);
+  const written = await call.context.store.update(id, (namespace) => ({
+    ...namespace,
+    spec: { ...(namespace.spec as object), finalizers },
+  }));
+  const isDone = written.metadata.deletionTimestamp !== undefined && (finalizers as unknown[]).length === 0;
+  if (isDone) await call.context.store.delete(id);
+  sendJson(call.response, 200, written);
+}

@@ -1,0 +1,155 @@
+import { apiErrors, toApiError } from "../http/api-error.ts";
+import { inVersion, partial } from "../http/respond.ts";
+import { type ApiObject, apiVersionOf } from "../kinds/kind.ts";
+import type { StoreEvent, Subscription } from "../storage/watch-hub.ts";
+import { renderTable } from "../table/render.ts";
+import type { Call } from "./call.ts";
+import { readList, type Selection, selectionOf, selects } from "./read.ts";
+
+type WatchType = "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR";
+
+/** A watcher that does not read is cut off at this many unsent bytes; it comes back where it was. */
+const maxPendingBytes = 16 * 1024 * 1024;
+const bookmarkIntervalMs = 30_000;
+/** Time given to the datastore to say how far it is before a bookmark is sent. */
+const progressWaitMs = 500;
+/** Servers end watches after a random time, so that clients spread again over servers. Source: apiserver min-request-timeout. */
+const minTimeoutSeconds = 1_800;
+
+/** Streams changes, one JSON object a line, until the client leaves or the timeout passes. */
+export async function watch(call: Call): Promise<void> {
+  const { info, context } = call;
+  const selection = selectionOf(call);
+  const asked = info.query.get("resourceVersion") ?? "";
+  const wantsInitial = info.query.get("sendInitialEvents") === "true";
+  const startsAtNow = asked === "" || asked === "0";
+  if (!startsAtNow && !/^\d+$/.test(asked))
+    throw apiErrors.badRequest(`invalid resource version ${JSON.stringify(asked)}`);
+  const stream = new WatchStream(call, selection);
+  if (startsAtNow || wantsInitial) {
+    info.query.delete("limit");
+    info.query.delete("continue");
+    const initial = await readList(call);
+    stream.open();
+    for (const object of initial.items) stream.send("ADDED", object);
+    if (wantsInitial) stream.bookmark(initial.revision, { "k8s.io/initial-events-end": "true" });
+    stream.follow(initial.revision);
+  } else {
+    const current = await context.store.currentRevision();
+    if (Number(asked) > current) throw apiErrors.tooLargeResourceVersion(Number(asked), current);
+    stream.open();
+    stream.follow(Number(asked));
+  }
+}
+
+class WatchStream {
+  readonly #call: Call;
+  readonly #selection: Selection;
+  readonly #wantsBookmarks: boolean;
+  #subscription: Subscription | undefined;
+  #timers: NodeJS.Timeout[] = [];
+  #isOver = false;
+  /** kubectl wants the column definitions once. */
+  #hasSentColumns = false;
+
+  constructor(call: Call, selection: Selection) {
+    this.#call = call;
+    this.#selection = selection;
+    this.#wantsBookmarks = call.info.query.get("allowWatchBookmarks") === "true";
+  }
+
+  open(): void {
+    const { response } = this.#call;
+    response.writeHead(200, { "content-type": "application/json", "cache-control": "no-cache, private" });
+    response.flushHeaders();
+    response.on("close", () => this.#stop());
+  }
+
+  follow(revision: number): void {
+    if (this.#isOver) return;
+    const { context, kind, info, response } = this.#call;
+    this.#subscription = context.hub.subscribe(kind, revision, {
+      onEvent: (event) => this.#onEvent(event),
+      onEnd: (error) => this.#fail(error),
+    });
+    const given = Number(info.query.get("timeoutSeconds"));
+    const seconds = given > 0 ? given : minTimeoutSeconds * (1 + Math.random());
+    this.#timers.push(setTimeout(() => response.end(), seconds * 1_000));
+    if (this.#wantsBookmarks) this.#timers.push(setInterval(() => this.#askForBookmark(), bookmarkIntervalMs));
+  }
+
+  send(type: WatchType, object: ApiObject): void {
+    const { representation, kind, info, context } = this.#call;
+    if (this.#isOver) return;
+    let shown: unknown = inVersion(object, kind, info.version);
+    if (representation === "table" && type !== "BOOKMARK") {
+      const table = renderTable(
+        kind,
+        [shown as ApiObject],
+        { resourceVersion: object.metadata.resourceVersion },
+        context.clock.now(),
+        info.query.get("includeObject"),
+      );
+      if (this.#hasSentColumns) table.columnDefinitions = [];
+      this.#hasSentColumns = true;
+      shown = table;
+    } else if (representation === "partial") {
+      shown = partial(shown as ApiObject);
+    }
+    this.#write({ type, object: shown });
+  }
+
+  bookmark(revision: number, annotations?: Record<string, string>): void {
+    const { kind, info } = this.#call;
+    const metadata = {
+      resourceVersion: String(revision),
+      creationTimestamp: null,
+      ...(annotations && { annotations }),
+    };
+    this.#write({
+      type: "BOOKMARK",
+      object: { kind: kind.kind, apiVersion: apiVersionOf(kind.group, info.version), metadata },
+    });
+  }
+
+  /** An object that starts or stops matching the selection appears or goes, whatever happened to it. */
+  #onEvent(event: StoreEvent): void {
+    try {
+      const { object, previous } = event;
+      const before = previous !== undefined && selects(this.#selection, previous);
+      const after = !event.isDelete && object !== undefined && selects(this.#selection, object);
+      if (after) this.send(before ? "MODIFIED" : "ADDED", object);
+      else if (before) this.send("DELETED", event.isDelete ? object! : previous);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #askForBookmark(): void {
+    this.#subscription?.requestProgress();
+    setTimeout(() => {
+      if (this.#subscription !== undefined && !this.#isOver) this.bookmark(this.#subscription.revision);
+    }, progressWaitMs).unref();
+  }
+
+  #write(event: { type: WatchType; object: unknown }): void {
+    const { response } = this.#call;
+    if (this.#isOver) return;
+    response.write(`${JSON.stringify(event)}\n`);
+    if (response.writableLength > maxPendingBytes) response.destroy();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#isOver) return;
+    this.#write({ type: "ERROR", object: toApiError(error).toStatus() });
+    this.#call.response.end();
+    this.#stop();
+  }
+
+  #stop(): void {
+    this.#isOver = true;
+    this.#subscription?.cancel();
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers = [];
+  }
+}
