@@ -1,1 +1,3 @@
-export {};
+export type { ListenTarget } from "./http/listener.ts";
+export { createKubeApi, type KubeApi, type KubeApiConfig } from "./kube-api.ts";
+export { kubeApiOptions } from "./options.ts";

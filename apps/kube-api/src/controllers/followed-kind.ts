@@ -1,0 +1,57 @@
+import { errorMessage, type Logger, type Service, type Timer } from "@keelson/service";
+import type { ApiObject, Kind } from "../kinds/kind.ts";
+import type { Subscription } from "../storage/watch-hub.ts";
+import type { ApiContext } from "../verbs/call.ts";
+
+const retryMs = 1_000;
+
+/** What a controller hears: the object, and undefined with its last state when it is gone. */
+export type OnObject = (object: ApiObject | undefined, previous: ApiObject | undefined) => void;
+
+/** Follows every object of a kind inside this process: list, then the shared watch; starts over when that ends. */
+export class FollowedKind implements Service {
+  readonly #context: ApiContext;
+  readonly #kind: Kind;
+  readonly #onObject: OnObject;
+  readonly #log: Logger;
+  #subscription: Subscription | undefined;
+  #retry: Timer | undefined;
+  #isStopped = false;
+
+  constructor(context: ApiContext, kind: Kind, onObject: OnObject, log: Logger) {
+    this.#context = context;
+    this.#kind = kind;
+    this.#onObject = onObject;
+    this.#log = log;
+  }
+
+  async start(): Promise<void> {
+    void this.#follow();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#retry?.cancel();
+    this.#subscription?.cancel();
+  }
+
+  async #follow(): Promise<void> {
+    try {
+      const { items, revision } = await this.#context.store.list(this.#kind, undefined);
+      if (this.#isStopped) return;
+      for (const item of items) this.#onObject(item, undefined);
+      this.#subscription = this.#context.hub.subscribe(this.#kind, revision, {
+        onEvent: (event) =>
+          this.#onObject(event.isDelete ? undefined : event.object, event.isDelete ? event.object : event.previous),
+        onEnd: () => this.#again(),
+      });
+    } catch (error) {
+      this.#log.debug({ kind: this.#kind.kind, error: errorMessage(error) }, "controller cannot follow a kind");
+      this.#again();
+    }
+  }
+
+  #again(): void {
+    if (!this.#isStopped) this.#retry = this.#context.clock.setTimeout(() => void this.#follow(), retryMs);
+  }
+}
