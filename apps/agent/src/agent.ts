@@ -1,3 +1,4 @@
+import { mkdir } from "node:fs/promises";
 import { join as joinPath } from "node:path";
 import { createKubeClient, type KubeClient } from "@keelson/kube-client";
 import {
@@ -127,6 +128,7 @@ class AgentProxy implements Agent {
   async start(): Promise<void> {
     const { nodeName, withNodeId, nodePasswordFile, token } = this.#config;
     if (token !== undefined) parseToken(token); // a malformed token is the user's to mend, not to be retried
+    await this.#makeFolder();
     const password = await nodePassword(nodePasswordFile);
     const suffix = withNodeId === true ? `-${await nodeId(joinPath(nodePasswordFile, "..", "id"))}` : "";
     this.#nodeName = normalizeNodeName(`${nodeName}${suffix}`);
@@ -153,6 +155,17 @@ class AgentProxy implements Agent {
     this.#run(password).catch((error: unknown) => {
       if (!this.#stop.signal.aborted) this.#deps.log.error({ err: error }, "agent failed");
     });
+  }
+
+  async #makeFolder(): Promise<void> {
+    try {
+      await mkdir(this.#layout.root, { recursive: true, mode: 0o755 });
+    } catch (cause) {
+      throw new KeelsonError("agent/data-dir", `the agent's folder ${this.#layout.root} cannot be made`, {
+        hint: "run as root, or choose another folder with --data-dir",
+        cause,
+      });
+    }
   }
 
   async stop(): Promise<void> {
