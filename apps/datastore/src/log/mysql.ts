@@ -27,7 +27,7 @@ const memberLifetime = "INTERVAL 30 SECOND";
 const memberMemory = "INTERVAL 1 HOUR";
 
 const headColumns = "id, name, created, deleted, create_revision, prev_revision, lease, version, lease_id, txn_last";
-const headOf = "SELECT last_id, change_seq, compacted, @@global.read_only FROM keelson_sequencer WHERE id = 1";
+const headOf = "SELECT last_id, change_seq, compacted, era, @@global.read_only FROM keelson_sequencer WHERE id = 1";
 const newestRow = "SELECT MAX(id) FROM kine";
 
 export interface MysqlDatabaseOptions {
@@ -116,7 +116,7 @@ export class MysqlDatabase implements SqlDatabase {
     const [, head, newest, rows] = await this.#writer.run("Lock", script);
     this.#lockGeneration = this.#writer.generation;
     // An administrator's account may write to a read-only server, which is then a replica or about to become one.
-    if (toNumber(head![0]?.[3] ?? null) !== 0)
+    if (toNumber(head![0]?.[4] ?? null) !== 0)
       throw new SqlFailure("the MySQL server is read-only", "refused", undefined);
     return this.#toLook(this.#writer, from, head!, newest!, rows!);
   }
@@ -200,7 +200,8 @@ export class MysqlDatabase implements SqlDatabase {
     const urls = quoteBytes(Buffer.from(JSON.stringify(member.clientUrls)));
     const [, rows] = await this.#bulk.run(
       "Beat",
-      `${touchMember(member.id)} ON DUPLICATE KEY UPDATE name = ${name}, client_urls = ${urls}, seen_at = ${now};
+      `INSERT INTO keelson_member (id, name, client_urls, batch, seen_at) VALUES (${member.id}, ${name}, ${urls}, 0, ${now})
+       ON DUPLICATE KEY UPDATE name = ${name}, client_urls = ${urls}, seen_at = ${now};
       SELECT id, name, client_urls FROM keelson_member WHERE seen_at > ${now} - ${memberLifetime} ORDER BY id`,
     );
     return rows!.map(([id, storedName, storedUrls]) => ({
@@ -240,12 +241,13 @@ export class MysqlDatabase implements SqlDatabase {
 
   async #toLook(link: MysqlLink, from: Cursor, head: BytesRow[], newest: BytesRow[], rows: BytesRow[]): Promise<Look> {
     if (head.length === 0) throw new SqlFailure("the table keelson_sequencer has lost its row", "refused", undefined);
-    const [lastId = 0, changeSeq = 0, compacted = 0] = head[0]!.map(toNumber);
+    const [lastId = 0, changeSeq = 0, compacted = 0, era = 0] = head[0]!.map(toNumber);
     const end = Math.max(lastId, toNumber(newest[0]?.[0] ?? null));
     const look: Look = {
       lastId: end,
       changeSeq,
       compactedRevision: compacted,
+      era,
       // A row beyond the head may name a lease that the head does not know of yet.
       page: toPage(
         rows.filter(([id]) => toNumber(id!) <= end),
@@ -301,7 +303,7 @@ function commitStatements(batch: SequencedBatch, maxBytes: number): string[] {
     );
   }
   statements.push(
-    `UPDATE keelson_sequencer SET last_id = ${lastId}, change_seq = ${changeSeq}, compacted = GREATEST(compacted, ${compactedRevision ?? -1}) WHERE id = 1`,
+    `UPDATE keelson_sequencer SET last_id = ${lastId}, change_seq = ${changeSeq}, compacted = GREATEST(compacted, ${compactedRevision ?? -1}), era = ${batch.era} WHERE id = 1`,
     `${touchMember(memberId, batchNumber)} ON DUPLICATE KEY UPDATE batch = ${batchNumber}, seen_at = ${now}`,
   );
   return statements;

@@ -50,7 +50,7 @@ const sql = {
   /** The row that every batch updates, and beside it the table's own end, in case kine has written. */
   head: {
     name: "CurrentRev",
-    text: "SELECT last_id, change_seq, compacted, (SELECT MAX(id) FROM kine) FROM keelson_sequencer WHERE id = 1",
+    text: "SELECT last_id, change_seq, compacted, era, (SELECT MAX(id) FROM kine) FROM keelson_sequencer WHERE id = 1",
   },
   rowsAfter: {
     name: "GetRevisionAfterVal",
@@ -72,7 +72,7 @@ const sql = {
   seal: {
     name: "Seal",
     text: `WITH state AS (
-        UPDATE keelson_sequencer SET last_id = $1, change_seq = $2, compacted = GREATEST(compacted, $3) WHERE id = 1
+        UPDATE keelson_sequencer SET last_id = $1, change_seq = $2, compacted = GREATEST(compacted, $3), era = $7 WHERE id = 1
       ), member AS (
         INSERT INTO keelson_member AS m (id, name, client_urls, batch, seen_at) VALUES ($4, '', '[]', $5, now())
         ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, seen_at = excluded.seen_at
@@ -302,12 +302,13 @@ export class PostgresDatabase implements SqlDatabase {
 
   async #toLook(link: PostgresLink, from: Cursor, head: TextRow[], rows: TextRow[]): Promise<Look> {
     if (head.length === 0) throw new SqlFailure("the table keelson_sequencer has lost its row", "refused", undefined);
-    const [lastId, changeSeq, compacted, maxId] = head[0]!.map(Number) as [number, number, number, number];
+    const [lastId = 0, changeSeq = 0, compacted = 0, era = 0, maxId = 0] = head[0]!.map(Number);
     const end = Math.max(lastId, maxId);
     const look: Look = {
       lastId: end,
       changeSeq,
       compactedRevision: compacted,
+      era,
       // A row beyond the head may name a lease that the head does not know of yet.
       page: toPage(
         rows.filter(([id]) => Number(id) <= end),
@@ -354,7 +355,7 @@ function commitSteps(batch: SequencedBatch): Step[] {
   if (compactedRevision !== undefined) steps.push([sql.compact, [compactedRevision]]);
   const memberId = batch.memberId.toString();
   steps.push(
-    [sql.seal, [batch.lastId, changeSeq, compactedRevision ?? -1, memberId, batch.batchNumber, memberId]],
+    [sql.seal, [batch.lastId, changeSeq, compactedRevision ?? -1, memberId, batch.batchNumber, memberId, batch.era]],
     [sql.commit],
   );
   return steps;

@@ -48,7 +48,7 @@ const ownTables = [
     INDEX keelson_lease_changed (changed_at)
   ) ENGINE=InnoDB`,
   `CREATE TABLE IF NOT EXISTS keelson_sequencer (
-    id INTEGER PRIMARY KEY, last_id BIGINT NOT NULL, change_seq BIGINT NOT NULL, compacted BIGINT NOT NULL
+    id INTEGER PRIMARY KEY, last_id BIGINT NOT NULL, change_seq BIGINT NOT NULL, compacted BIGINT NOT NULL, era BIGINT NOT NULL
   ) ENGINE=InnoDB`,
   `CREATE TABLE IF NOT EXISTS keelson_member (
     id BIGINT PRIMARY KEY, name BLOB NOT NULL, client_urls BLOB NOT NULL, batch BIGINT NOT NULL, flushes BIGINT NOT NULL DEFAULT 0,
@@ -219,16 +219,16 @@ async function verifyUniqueIndex(connection: mysql.Connection, where: string): P
 
 async function readState(connection: mysql.Connection): Promise<OpenedDatabase> {
   await connection.query(
-    "INSERT IGNORE INTO keelson_sequencer (id, last_id, change_seq, compacted) VALUES (1, 0, 0, -1)",
+    "INSERT IGNORE INTO keelson_sequencer (id, last_id, change_seq, compacted, era) VALUES (1, 0, 0, -1, 0)",
   );
   const fresh = (randomBytes(8).readBigUInt64BE() | 1n).toString();
   await connection.query(`INSERT IGNORE INTO keelson_meta (name, value) VALUES ('cluster_id', '${fresh}')`);
   await connection.beginTransaction();
   const [head] = await rows(
     connection,
-    "SELECT last_id, change_seq, compacted FROM keelson_sequencer WHERE id = 1 FOR UPDATE",
+    "SELECT last_id, change_seq, compacted, era FROM keelson_sequencer WHERE id = 1 FOR UPDATE",
   );
-  const [known = 0, changeSeq = 0, knownCompacted = 0] = head!.map(Number);
+  const [known = 0, changeSeq = 0, knownCompacted = 0, era = 0] = head!.map(Number);
   const compacted = Math.max(await keepOneCompactRow(connection), knownCompacted);
   const newest = Number(await scalar(connection, "SELECT COALESCE(MAX(id), 0) FROM kine"));
   const issued = newest > known ? await newestIssued(connection) : 0;
@@ -236,7 +236,7 @@ async function readState(connection: mysql.Connection): Promise<OpenedDatabase> 
   await connection.query(`UPDATE keelson_sequencer SET last_id = ${lastId}, compacted = ${compacted} WHERE id = 1`);
   await connection.commit();
   const clusterId = BigInt(await scalar(connection, "SELECT value FROM keelson_meta WHERE name = 'cluster_id'"));
-  return { clusterId, lastId, changeSeq, compactedRevision: compacted };
+  return { clusterId, lastId, changeSeq, compactedRevision: compacted, era };
 }
 
 /**

@@ -37,7 +37,7 @@ const ownTables = [
   )`,
   "CREATE INDEX IF NOT EXISTS keelson_lease_changed ON keelson_lease (changed_at)",
   `CREATE TABLE IF NOT EXISTS keelson_sequencer (
-    id INTEGER PRIMARY KEY, last_id BIGINT NOT NULL, change_seq BIGINT NOT NULL, compacted BIGINT NOT NULL
+    id INTEGER PRIMARY KEY, last_id BIGINT NOT NULL, change_seq BIGINT NOT NULL, compacted BIGINT NOT NULL, era BIGINT NOT NULL
   ) WITH (fillfactor = 20)`,
   `CREATE TABLE IF NOT EXISTS keelson_member (
     id BIGINT PRIMARY KEY, name TEXT NOT NULL, client_urls TEXT NOT NULL, batch BIGINT NOT NULL, seen_at TIMESTAMPTZ NOT NULL
@@ -234,15 +234,15 @@ async function keepOneCompactRow(client: pg.Client): Promise<number> {
  */
 async function readState(client: pg.Client, compactedRevision: number): Promise<OpenedDatabase> {
   await client.query(
-    "INSERT INTO keelson_sequencer (id, last_id, change_seq, compacted) VALUES (1, 0, 0, -1) ON CONFLICT DO NOTHING",
+    "INSERT INTO keelson_sequencer (id, last_id, change_seq, compacted, era) VALUES (1, 0, 0, -1, 0) ON CONFLICT DO NOTHING",
   );
   const fresh = (randomBytes(8).readBigUInt64BE() | 1n).toString();
   await client.query("INSERT INTO keelson_meta (name, value) VALUES ('cluster_id', $1) ON CONFLICT DO NOTHING", [
     fresh,
   ]);
-  const found = await one<Record<"known" | "change_seq" | "compacted" | "newest" | "issued", string>>(
+  const found = await one<Record<"known" | "change_seq" | "compacted" | "era" | "newest" | "issued", string>>(
     client,
-    `SELECT s.last_id AS known, s.change_seq, s.compacted, (SELECT COALESCE(MAX(id), 0) FROM kine) AS newest,
+    `SELECT s.last_id AS known, s.change_seq, s.compacted, s.era, (SELECT COALESCE(MAX(id), 0) FROM kine) AS newest,
        (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM kine_id_seq) AS issued
      FROM keelson_sequencer s WHERE s.id = 1`,
   );
@@ -252,7 +252,13 @@ async function readState(client: pg.Client, compactedRevision: number): Promise<
   await client.query("UPDATE keelson_sequencer SET last_id = $1, compacted = $2 WHERE id = 1", [lastId, compacted]);
   if (issued < lastId) await client.query("SELECT setval('kine_id_seq', $1)", [lastId]);
   const clusterId = BigInt((await meta(client, "cluster_id"))!);
-  return { clusterId, lastId, changeSeq: Number(found.change_seq), compactedRevision: compacted };
+  return {
+    clusterId,
+    lastId,
+    changeSeq: Number(found.change_seq),
+    compactedRevision: compacted,
+    era: Number(found.era),
+  };
 }
 
 async function meta(client: pg.Client, name: string): Promise<string | undefined> {

@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { type Clock, errorMessage, type Logger, sleep, type Timer } from "@keelson/service";
 import {
   type AppendLog,
@@ -65,6 +65,7 @@ export class SharedLog implements AppendLog {
   #connected: SqlDatabase | undefined;
   #sink: ForeignSink | undefined;
   #clusterId = 0n;
+  #era = 0;
   #cursor: Cursor = { id: 0, changeSeq: 0 };
   #compacted = -1;
   /** The newest row and change known to be safe on disk. */
@@ -93,8 +94,9 @@ export class SharedLog implements AppendLog {
     this.#sink = sink;
     const database = await this.#options.database();
     this.#connected = database;
-    const { clusterId, lastId, changeSeq, compactedRevision } = await database.open(this.#memberId);
+    const { clusterId, lastId, changeSeq, compactedRevision, era } = await database.open(this.#memberId);
     this.#clusterId = clusterId;
+    this.#era = era;
     this.#cursor = { id: lastId, changeSeq };
     this.#durable = this.#cursor;
     this.#compacted = compactedRevision;
@@ -289,7 +291,7 @@ export class SharedLog implements AppendLog {
   }
 
   #hasLostTrack(look: CountedLook): boolean {
-    if (look.lastId < look.afterId) return true;
+    if (look.lastId < look.afterId || look.era !== this.#era) return true;
     // Whatever another look took over since has been checked then.
     return this.#isNews(look) && look.lastId - look.afterId > look.page.seen;
   }
@@ -320,27 +322,30 @@ export class SharedLog implements AppendLog {
   }
 
   /**
-   * Under the lock: lets the engine load everything again. Revisions that were given out once are never given out again,
-   * even when the database has forgotten them.
+   * Under the lock: lets the engine load everything again. Revisions that were given out once are not given out again,
+   * even when the database has forgotten them, and a new era tells the other replicas of that.
    */
   async #startAnew(look: CountedLook): Promise<void> {
     const { log } = this.#options;
-    if (look.lastId < this.#cursor.id) {
+    let { lastId, changeSeq, era } = look;
+    if (lastId < this.#cursor.id) {
       log.error(
-        { revision: this.#cursor.id, databaseRevision: look.lastId },
+        { revision: this.#cursor.id, databaseRevision: lastId },
         "the database went back in time: it was restored, or failed over without its last commits",
       );
-    } else
-      log.warn({ revision: look.afterId, databaseRevision: look.lastId }, "rows were compacted before they were seen");
-    const lastId = Math.max(look.lastId, this.#cursor.id);
-    const changeSeq = Math.max(look.changeSeq, this.#cursor.changeSeq) + 1;
-    await this.#database.commit({
-      ...emptyBatch,
-      memberId: this.#memberId,
-      batchNumber: ++this.#batchNumber,
-      lastId,
-      changeSeq,
-    });
+      lastId = this.#cursor.id;
+      changeSeq = Math.max(changeSeq, this.#cursor.changeSeq) + 1;
+      era = randomInt(2 ** 47);
+      const batchNumber = ++this.#batchNumber;
+      await this.#database.commit({ ...emptyBatch, memberId: this.#memberId, batchNumber, lastId, changeSeq, era });
+    } else {
+      log.warn(
+        { revision: look.afterId, databaseRevision: lastId },
+        "rows are gone that were never seen; loading anew",
+      );
+      this.#database.unlock();
+    }
+    this.#era = era;
     this.#cursor = { id: lastId, changeSeq };
     this.#durable = this.#cursor;
     this.#compacted = look.compactedRevision;
@@ -385,6 +390,7 @@ export class SharedLog implements AppendLog {
         compactedRevision,
         lastId: rows.at(-1)?.id ?? this.#cursor.id,
         changeSeq: this.#cursor.changeSeq + (isChanged ? 1 : 0),
+        era: this.#era,
       };
       // Rows below an earlier compaction may go while the commit waits for the disk; rows below this one only after it.
       const purged = compactedRevision === undefined ? this.#purge(purgeIds) : undefined;

@@ -57,6 +57,7 @@ export interface OpenedDatabase {
   changeSeq: number;
   /** -1 when never compacted. */
   compactedRevision: number;
+  era: number;
 }
 
 /** How far a replica has followed the log. */
@@ -78,6 +79,8 @@ export interface Look {
   lastId: number;
   changeSeq: number;
   compactedRevision: number;
+  /** Changes when the database was found to have lost commits; what was read in another era may not be there. */
+  era: number;
   page: RowPage;
   /** Lease changes after the cursor's; empty unless `changeSeq` moved. */
   leases: LeaseChange[];
@@ -96,6 +99,7 @@ export interface SequencedBatch {
   /** The log's state after this batch. */
   lastId: number;
   changeSeq: number;
+  era: number;
 }
 
 export interface MemberRow {
