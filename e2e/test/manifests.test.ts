@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 
 const root = resolve(import.meta.dirname, "../..");
-const topologies = ["embedded-etcd", "external-datastore"];
+const topologies = ["embedded-etcd", "external-datastore", "scaled"];
 
 interface Manifest {
   apiVersion: string;
