@@ -45,7 +45,6 @@ export class Cluster {
       return `  server server-${index + 1} ${this.network.address(hosts.server + index)}:6443`;
     });
     const config = `global
-  maxconn 10000
 defaults
   mode tcp
   timeout connect 1s
