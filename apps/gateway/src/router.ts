@@ -16,7 +16,7 @@ import type { InFlight } from "./limits/in-flight.ts";
 import { type HandlerContext, handlers, type SupervisorCall, sendFailure } from "./routes/handlers.ts";
 import { websocketProblem } from "./routes/websocket-handshake.ts";
 import type { TunnelHub } from "./tunnel/index.ts";
-import { anonymous } from "./upstream/headers.ts";
+import type { Speaker } from "./upstream/headers.ts";
 import type { KubeApiProxy } from "./upstream/kube-api-proxy.ts";
 
 export interface RouterParts {
@@ -131,10 +131,10 @@ export class Router {
   }
 
   #toKubeApi(req: IncomingMessage, res: ServerResponse, peer: TLSSocket): void {
-    const caller = this.#parts.authenticator.kubeCaller(req, peer);
-    if (this.#turnedDown(caller)) return void sendStatus(res, 401, "Unauthorized");
+    const speaker = this.#speaker(this.#parts.authenticator.kubeCaller(req, peer));
+    if (speaker === undefined) return void sendStatus(res, 401, "Unauthorized");
     try {
-      this.#parts.kubeApi.forward(req, res, this.#remoteUser(caller));
+      this.#parts.kubeApi.forward(req, res, speaker);
     } catch (error) {
       this.#parts.log.warn({ err: error }, "request could not be forwarded");
       sendStatus(res, 400, "malformed request");
@@ -142,23 +142,28 @@ export class Router {
   }
 
   #upgradeToKubeApi(req: IncomingMessage, socket: TLSSocket, head: Buffer): void {
-    const caller = this.#parts.authenticator.kubeCaller(req, socket);
-    if (this.#turnedDown(caller)) return void socket.end(rawStatus(401, "Unauthorized"));
+    const speaker = this.#speaker(this.#parts.authenticator.kubeCaller(req, socket));
+    if (speaker === undefined) return void socket.end(rawStatus(401, "Unauthorized"));
     try {
-      this.#parts.kubeApi.upgrade(req, socket, head, this.#remoteUser(caller));
+      this.#parts.kubeApi.upgrade(req, socket, head, speaker);
     } catch (error) {
       this.#failed(socket, error);
     }
   }
 
-  /** Without credentials, stock answers 401 itself; an upstream of its own may allow anonymous requests. */
-  #turnedDown(caller: KubeCaller): boolean {
-    return caller.outcome === "refused" || (caller.outcome === "anonymous" && this.#parts.kubeApiTrustsUs);
-  }
-
-  #remoteUser(caller: KubeCaller) {
-    if (caller.outcome === "user") return caller.user;
-    return this.#parts.kubeApiTrustsUs ? anonymous : undefined;
+  /** In whose name to forward; undefined is stock's 401, given here so that the upstream need not be bothered. */
+  #speaker(caller: KubeCaller): Speaker | undefined {
+    const { kubeApiTrustsUs } = this.#parts;
+    switch (caller.outcome) {
+      case "user":
+        return { as: "user", user: caller.user };
+      case "bearer":
+        return kubeApiTrustsUs ? { as: "bearer", token: caller.token } : { as: "sent" };
+      case "anonymous":
+        return kubeApiTrustsUs ? undefined : { as: "sent" };
+      case "refused":
+        return undefined;
+    }
   }
 
   #learnHost(req: IncomingMessage): void {

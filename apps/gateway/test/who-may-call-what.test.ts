@@ -95,12 +95,17 @@ test("a serving certificate is no client certificate", async () => {
   expect((await harness.call("/api", { client: { ...client, cert } })).status).toBe(401);
 });
 
-test("a bearer token travels to the Kubernetes API as nobody's request", async () => {
-  const answer = await harness.call("/api/v1/pods", { headers: { Authorization: "Bearer a.b.c" } });
-  expect(answer.status).toBe(200);
+test("a bearer token travels to the Kubernetes API in its one form, and nothing that only resembles one does", async () => {
+  const send = (authorization: string) => harness.call("/api/v1/pods", { headers: { Authorization: authorization } });
+  expect((await send("bearer   a.b.c")).status).toBe(200);
   const seen = harness.seen.at(-1)!;
   expect(seen.headers.authorization).toBe("Bearer a.b.c");
-  expect(seen.headers["x-remote-user"]).toBe("system:anonymous");
+  expect(seen.headers["x-remote-user"]).toBeUndefined();
+  const before = harness.seen.length;
+  for (const odd of ["Bearer", "Bearer a b", "Bearer a,b", "Bearer a\tb", "Digest x", "Basic Og==", " "]) {
+    expect((await send(odd)).status, odd).toBe(401);
+  }
+  expect(harness.seen.length).toBe(before);
 });
 
 test("once the client CA is replaced, certificates of the old one open nothing, even on open connections", async () => {

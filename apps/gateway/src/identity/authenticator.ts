@@ -4,13 +4,13 @@ import { type Authentication, groups, type RegistrationClient } from "@keelson/p
 import type { RemoteUser } from "../upstream/headers.ts";
 import type { PeerIdentities } from "./peer-identities.ts";
 
-/** Whom a request to the Kubernetes API is forwarded for. */
+/** Who calls the Kubernetes API, as far as this gateway can tell. */
 export type KubeCaller =
   | { outcome: "user"; user: RemoteUser }
   /** A bearer token that only the Kubernetes API can judge. */
-  | { outcome: "bearer" }
+  | { outcome: "bearer"; token: string }
   | { outcome: "anonymous" }
-  | { outcome: "refused"; reason: string };
+  | { outcome: "refused" };
 
 /** Finds out who calls. Supervisor routes and the Kubernetes API accept different credentials, as in stock K3s. */
 export class Authenticator {
@@ -51,17 +51,28 @@ export class Authenticator {
       const { user, groups: held } = verdict.identity;
       return { outcome: "user", user: { user, groups: [...held, groups.authenticated] } };
     }
-    if (isBearer(req)) return { outcome: "bearer" };
-    if (verdict !== undefined) return { outcome: "refused", reason: verdict.rejected };
-    return req.headers.authorization === undefined
-      ? { outcome: "anonymous" }
-      : { outcome: "refused", reason: "not a bearer token" };
+    const token = bearerToken(req);
+    if (token !== undefined) return { outcome: "bearer", token };
+    const presented = verdict !== undefined || req.headers.authorization !== undefined;
+    return { outcome: presented ? "refused" : "anonymous" };
   }
 }
 
-/** An Authorization header, or the subprotocol in which browsers send a token with a WebSocket. */
-function isBearer(req: IncomingMessage): boolean {
-  if (/^bearer\s+\S/i.test(req.headers.authorization ?? "")) return true;
-  const offered = req.headers["sec-websocket-protocol"];
-  return req.headers.authorization === undefined && /base64url\.bearer\.authorization\.k8s\.io\./.test(offered ?? "");
+const subprotocolPrefix = "base64url.bearer.authorization.k8s.io.";
+/** RFC 6750's b64token: what a bearer token may consist of. */
+const tokenPattern = /^[A-Za-z0-9._~+/-]+=*$/;
+
+/** The token of the Authorization header, or of the subprotocol in which browsers send one with a WebSocket. */
+function bearerToken(req: IncomingMessage): string | undefined {
+  const { authorization } = req.headers;
+  const offered = req.headers["sec-websocket-protocol"] ?? "";
+  const fromHeader = /^bearer +(\S+)$/i.exec(authorization ?? "")?.[1];
+  const encoded = offered
+    .split(",")
+    .map((protocol) => protocol.trim())
+    .find((protocol) => protocol.startsWith(subprotocolPrefix));
+  const fromProtocol =
+    encoded === undefined ? undefined : Buffer.from(encoded.slice(subprotocolPrefix.length), "base64url").toString();
+  const token = authorization === undefined ? fromProtocol : fromHeader;
+  return token !== undefined && tokenPattern.test(token) ? token : undefined;
 }

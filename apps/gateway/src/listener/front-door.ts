@@ -1,5 +1,5 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import type { Logger } from "@keelson/service";
+import type { Clock, Logger } from "@keelson/service";
 import { AddressCounter } from "../limits/address-counter.ts";
 import { HandshakeQueue } from "./handshake-queue.ts";
 
@@ -38,16 +38,17 @@ export class FrontDoor {
   readonly #log: Logger;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  readonly #handshakes = new HandshakeQueue();
-  /** Gives back a connection's place among the handshakes. */
+  readonly #handshakes: HandshakeQueue;
+  /** What to do when a connection's handshake is over. */
   readonly #handshaking = new WeakMap<Socket, () => void>();
   readonly #perAddress: AddressCounter;
   readonly #handshakesPerAddress: AddressCounter;
 
-  constructor(options: FrontDoorOptions, handlers: FrontDoorHandlers, log: Logger) {
+  constructor(options: FrontDoorOptions, handlers: FrontDoorHandlers, deps: { log: Logger; clock: Clock }) {
     this.#options = options;
     this.#handlers = handlers;
-    this.#log = log;
+    this.#log = deps.log;
+    this.#handshakes = new HandshakeQueue(deps.clock);
     this.#perAddress = new AddressCounter(options.connectionsPerAddress);
     this.#handshakesPerAddress = new AddressCounter(options.handshakesPerAddress);
     const tcp = { noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveDelayMs };
@@ -107,26 +108,33 @@ export class FrontDoor {
     socket.on("error", (error) => this.#log.trace({ err: error, peer: address }, "connection failed"));
     socket.once("close", () => {
       release();
-      handshaken();
+      this.handshaken(socket);
       this.#sockets.delete(socket);
       this.#handlers.closed();
     });
     socket.setTimeout(this.#options.handshakeTimeoutMs, () => socket.destroy());
-    socket.once("data", (first: Buffer) => this.#judge(socket, first));
+    socket.once("data", (first: Buffer) => this.#judge(socket, first, handshaken));
   }
 
-  #judge(socket: Socket, first: Buffer): void {
+  #judge(socket: Socket, first: Buffer, handshaken: () => void): void {
     socket.pause();
     socket.setTimeout(0);
     socket.removeAllListeners("timeout");
     if (first[0] !== tlsHandshakeRecord) return void refusePlain(socket);
     socket.unshift(first);
-    const start = (): void => {
-      if (!socket.destroyed) this.#handlers.handshake(socket);
+    const enqueue = (): void => {
+      if (socket.destroyed) return;
+      const over = this.#handshakes.push(() => {
+        if (!socket.destroyed) this.#handlers.handshake(socket);
+      });
+      this.#handshaking.set(socket, () => {
+        over();
+        handshaken();
+      });
     };
     const ready = this.#handlers.beforeHandshake(localAddressOf(socket));
-    if (ready === undefined) this.#handshakes.push(start);
-    else void ready.finally(() => this.#handshakes.push(start));
+    if (ready === undefined) enqueue();
+    else void ready.finally(enqueue);
   }
 }
 

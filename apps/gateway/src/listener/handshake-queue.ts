@@ -1,31 +1,65 @@
-/** A handshake costs about half a millisecond of signing; this many are started before other connections get a turn. */
+import type { Clock } from "@keelson/service";
+
+/** Handshakes that may be under way at once: some 30 ms of work, should all of them go on in the same turn. */
+const limit = 32;
+/** A peer that takes longer for its part no longer counts, so that slow peers do not keep others out. */
+const patienceMs = 250;
+/** Handshakes started before the event loop serves others; each costs about half a millisecond of signing. */
 const perTurn = 4;
 
 /**
- * Starts TLS handshakes a few per turn of the event loop, first come first served. When a thousand agents knock at the
- * same moment, the answers on established connections (a `/readyz`, a watch) still leave between them.
+ * Starts TLS handshakes a few at a time, first come first served. When a thousand agents knock at the same moment, the
+ * answers on established connections (a `/readyz`, a watch) still leave in time.
  */
 export class HandshakeQueue {
+  readonly #clock: Clock;
   #waiting: (() => void)[] = [];
   #next = 0;
+  #running = 0;
   #scheduled = false;
 
-  push(start: () => void): void {
-    this.#waiting.push(start);
-    if (this.#scheduled) return;
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Calls `start` when its turn comes. The returned function is to be called when the handshake is over, for better or worse. */
+  push(start: () => void): () => void {
+    let state: "waiting" | "running" | "over" = "waiting";
+    const over = (): void => {
+      if (state === "running") {
+        this.#running--;
+        this.#schedule();
+      }
+      state = "over";
+    };
+    this.#waiting.push(() => {
+      if (state === "over") return;
+      state = "running";
+      this.#running++;
+      this.#clock.setTimeout(over, patienceMs);
+      start();
+    });
+    this.#schedule();
+    return over;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#next >= this.#waiting.length || this.#running >= limit) return;
     this.#scheduled = true;
     setImmediate(() => this.#turn());
   }
 
   #turn(): void {
-    const end = Math.min(this.#next + perTurn, this.#waiting.length);
-    while (this.#next < end) this.#waiting[this.#next++]?.();
-    if (this.#next < this.#waiting.length) {
-      setImmediate(() => this.#turn());
-      return;
-    }
-    this.#waiting = [];
-    this.#next = 0;
     this.#scheduled = false;
+    for (let started = 0; started < perTurn && this.#running < limit; started++) {
+      const first = this.#waiting[this.#next++];
+      if (first === undefined) {
+        this.#waiting = [];
+        this.#next = 0;
+        return;
+      }
+      first();
+    }
+    this.#schedule();
   }
 }

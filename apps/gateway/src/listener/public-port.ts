@@ -108,7 +108,7 @@ export class PublicPort {
         handshake: (socket) => void this.#tls.emit("connection", socket),
         closed: () => this.#checkEmpty(),
       },
-      deps.log,
+      deps,
     );
     this.#tls = createTlsServer({
       ...contextOptions(tls),

@@ -7,11 +7,17 @@ export interface RemoteUser {
   extra?: Readonly<Record<string, readonly string[]>>;
 }
 
-/**
- * Sent along with a bearer token over the trusted socket: should the token be worth nothing there, the request must
- * end as nobody's, not as an administrator's.
- */
-export const anonymous: RemoteUser = { user: "system:anonymous", groups: ["system:unauthenticated"] };
+/** In whose name a request is forwarded. */
+export type Speaker =
+  /** The verified user; no credential of the client's goes along, so that the upstream has one identity to believe. */
+  | { as: "user"; user: RemoteUser }
+  /**
+   * Whoever the bearer token says. It is written anew in its one canonical form: the embedded API takes a request on its
+   * socket in which it finds neither a user nor a token for an administrator's.
+   */
+  | { as: "bearer"; token: string }
+  /** As the client sent it: the upstream authenticates by itself, and believes nothing without proof. */
+  | { as: "sent" };
 
 /** Meaningful on one connection only (RFC 9110, 7.6.1), so never forwarded. */
 const hopByHop = new Set([
@@ -29,14 +35,9 @@ const hopByHop = new Set([
 
 /**
  * The header list for the upstream: what the client sent, without hop-by-hop fields and without anything that names a
- * user, then the user this gateway has verified. A bearer token goes along only when there is no verified user: the
- * upstream would otherwise have two identities to choose from.
+ * user, then whom this gateway found to be speaking.
  */
-export function upstreamHeaders(
-  req: IncomingMessage,
-  user: RemoteUser | undefined,
-  options: { upgrade?: boolean } = {},
-): string[] {
+export function upstreamHeaders(req: IncomingMessage, speaker: Speaker, options: { upgrade?: boolean } = {}): string[] {
   const headers: string[] = [];
   const dropped = namedByConnection(req.headers.connection);
   const raw = req.rawHeaders;
@@ -54,14 +55,15 @@ export function upstreamHeaders(
       continue;
     }
     if (hopByHop.has(key) || dropped?.has(key) || key.startsWith("x-remote-")) continue;
-    if (key === "authorization" && user !== undefined && user !== anonymous) continue;
+    if (key === "authorization" && speaker.as !== "sent") continue;
     if (key === "x-forwarded-for" || key === "expect") continue;
     if (key === "content-length") sized = true;
     headers.push(name, raw[i + 1]!);
   }
   headers.push("Host", host ?? "kubernetes");
   headers.push("X-Forwarded-For", forwardedFor(req));
-  if (user !== undefined) pushUser(headers, user);
+  if (speaker.as === "user") pushUser(headers, speaker.user);
+  if (speaker.as === "bearer") headers.push("Authorization", `Bearer ${speaker.token}`);
   if (options.upgrade) {
     headers.push("Connection", "Upgrade", "Upgrade", req.headers.upgrade ?? "");
   } else {

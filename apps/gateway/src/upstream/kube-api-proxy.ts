@@ -2,7 +2,7 @@ import { type ClientRequest, type IncomingMessage, type ServerResponse, STATUS_C
 import type { Duplex } from "node:stream";
 import { type Clock, errorCode, errorMessage, type Logger } from "@keelson/service";
 import { rawStatus, sendStatus } from "../http/status.ts";
-import { downstreamHeaders, mayHaveBody, type RemoteUser, upstreamHeaders } from "./headers.ts";
+import { downstreamHeaders, mayHaveBody, type Speaker, upstreamHeaders } from "./headers.ts";
 import { relay } from "./relay.ts";
 import { RequestBody, tooLargeText } from "./request-body.ts";
 import { connectTimeoutMs, type Upstream, type Upstreams } from "./upstreams.ts";
@@ -38,9 +38,9 @@ export class KubeApiProxy {
     this.#clock = deps.clock;
   }
 
-  /** Forwards one request on behalf of `user`; without a user the upstream authenticates the bearer token itself. */
-  forward(req: IncomingMessage, res: ServerResponse, user: RemoteUser | undefined): void {
-    const headers = upstreamHeaders(req, user);
+  /** Forwards one request in the name of `speaker`. */
+  forward(req: IncomingMessage, res: ServerResponse, speaker: Speaker): void {
+    const headers = upstreamHeaders(req, speaker);
     const body = mayHaveBody(req) ? this.#bodyOf(req) : undefined;
     if (body?.tooLarge) return void sendStatus(res, 413, tooLargeText(this.#options.maxBodyBytes));
     const candidates = this.#upstreams.candidates();
@@ -90,8 +90,8 @@ export class KubeApiProxy {
   }
 
   /** Forwards an Upgrade request and joins both connections when the upstream agrees. */
-  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, user: RemoteUser | undefined): void {
-    const headers = upstreamHeaders(req, user, { upgrade: true });
+  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, speaker: Speaker): void {
+    const headers = upstreamHeaders(req, speaker, { upgrade: true });
     const candidates = this.#upstreams.candidates();
     let current: ClientRequest | undefined;
     let joined = false;

@@ -37,9 +37,9 @@ export interface Upstream {
 
 /** TCP and TLS to an upstream; after that the next one is tried. */
 export const connectTimeoutMs = 3_000;
-/** Below the 5 s after which node:http servers close an idle connection; kube-apiserver waits longer. */
-const freeSocketTimeoutMs = 4_000;
-const agentOptions = { keepAlive: true, maxFreeSockets: 256, scheduling: "lifo", timeout: 0 } as const;
+/** An idle connection is closed after this long, or sooner where the upstream announces its own time. */
+const idleMs = 60_000;
+const agentOptions = { keepAlive: true, maxFreeSockets: 256, scheduling: "lifo", timeout: idleMs } as const;
 /** An upstream that did not connect is tried last for this long. */
 const avoidMs = 1_000;
 
@@ -90,7 +90,6 @@ export class Upstreams {
 
 function unixUpstream(socketPath: string): Upstream & { close(): void } {
   const agent = new HttpAgent({ ...agentOptions });
-  expireFreeSockets(agent);
   return {
     name: `unix://${socketPath}`,
     connectEvent: "connect",
@@ -123,7 +122,6 @@ function httpsUpstream(url: string, tls: UpstreamTls | (() => UpstreamTls)): Ups
     // Requests under way keep the old agent's connections; idle ones go with it.
     current?.agent.destroy();
     const agent = new HttpsAgent({ ...agentOptions, ...tlsOptions(latest), ...servername });
-    expireFreeSockets(agent);
     current = { tls: latest, agent };
     return agent;
   };
@@ -151,11 +149,4 @@ function httpsUpstream(url: string, tls: UpstreamTls | (() => UpstreamTls)): Ups
 
 function tlsOptions(tls: UpstreamTls): { ca: string[]; cert: string; key: string } {
   return { ca: typeof tls.ca === "string" ? [tls.ca] : [...tls.ca], cert: tls.cert, key: tls.key };
-}
-
-/** A connection that has been idle for long may be about to be closed by the other side: closes it first. */
-function expireFreeSockets(agent: HttpAgent): void {
-  agent.on("free", (socket: Duplex & { setTimeout?: (ms: number) => void }) => {
-    socket.setTimeout?.(freeSocketTimeoutMs);
-  });
 }
