@@ -6,6 +6,7 @@ const args = named ? rest : process.argv.slice(2);
 
 const commands: Record<string, () => Promise<{ run(args: string[]): Promise<number> }>> = {
   differential: () => import("./differential/command.ts"),
+  history: () => import("./history/command.ts"),
 };
 const command = commands[name];
 if (command === undefined) {

@@ -133,7 +133,7 @@ export class Session {
   async #watch({ kind: _, ...step }: WatchStep): Promise<unknown> {
     let startRevision = this.#revisions.resolve(step.startRevision);
     // A watch at the compacted revision itself is legal, but etcd 3.4 has lost that revision's deletes (etcd#18089).
-    if (startRevision === this.#compacted) startRevision++;
+    if (startRevision > 0 && startRevision === this.#compacted) startRevision++;
     if (startRevision > 0) this.#catchUpUntil = performance.now() + catchUpMs;
     const record = await this.#watches.create({ ...step, startRevision });
     if (startRevision > 0 && startRevision < this.#compacted) this.#refused.add(record);
