@@ -94,6 +94,22 @@ ${servers.join("\n")}
     return this.#start(name, host, spec);
   }
 
+  /**
+   * Runs one command of the image with the data and the address of a stopped node, as an operator would on its host.
+   * Throws with the log when it fails.
+   */
+  async runInPlaceOf(node: Node, entrypoint: readonly string[], command: readonly string[]): Promise<void> {
+    const host = Number(node.address.split(".").at(-1));
+    const spec = this.#spec(keelsonImage, host, node.name)
+      .withVolumesOf(node.id)
+      .withEntrypoint([...entrypoint])
+      .withCommand([...command])
+      .withEnvironment({ KEELSON_HEALTH_URL: "http://127.0.0.1:1/" })
+      .withWaitStrategy(Wait.forOneShotStartup());
+    const runner = await Node.start(`${node.name}-operator`, host, this.network, spec);
+    await runner.remove();
+  }
+
   async addPostgres(): Promise<{ node: Node; endpoint: string }> {
     const spec = this.#spec(serviceImages.postgres, hosts.database, "database")
       .withEnvironment({ POSTGRES_USER: "keelson", POSTGRES_PASSWORD: "postgres-secret", POSTGRES_DB: "kubernetes" })

@@ -50,6 +50,12 @@ export class NetworkedContainer extends GenericContainer {
     this.withNetworkMode(network.name).withLabels({ [networkLabel]: network.name });
   }
 
+  /** Mounts the volumes of another container, which may be stopped. */
+  withVolumesOf(containerId: string): this {
+    this.hostConfig.VolumesFrom = [containerId];
+    return this;
+  }
+
   protected override async beforeContainerCreated(): Promise<void> {
     this.createOpts.Hostname = this.#alias;
     this.createOpts.NetworkingConfig = {

@@ -38,6 +38,16 @@ export class History {
     return Math.max(longest, toMs - last);
   }
 
+  /** The most attempts that a write acknowledged within the window has needed. */
+  mostAttempts(fromMs: number, toMs: number): number {
+    const attempts = this.#observations.map((observation) =>
+      observation.kind === "acknowledged" && observation.atMs >= fromMs && observation.atMs <= toMs
+        ? observation.attempts
+        : 0,
+    );
+    return Math.max(0, ...attempts);
+  }
+
   /** Why writes were refused within the window, each reason once. */
   refusals(fromMs: number, toMs: number): string[] {
     const reasons = this.#observations.flatMap((observation) =>
