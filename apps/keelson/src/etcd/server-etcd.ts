@@ -1,0 +1,199 @@
+import { readFile } from "node:fs/promises";
+import { request } from "node:https";
+import { join } from "node:path";
+import { isNotFound, type KubeClient, type KubeObject, resources } from "@keelson/kube-client";
+import {
+  type Dependencies,
+  KeelsonError,
+  Lifecycle,
+  type OptionValues,
+  type Service,
+  withDefaults,
+} from "@keelson/service";
+import { clearResetFlag, resetCluster } from "./cluster-reset.ts";
+import type { EtcdOrigin } from "./config.ts";
+import { parseDbInfo } from "./db-info.ts";
+import { createEmbeddedEtcd, type EmbeddedEtcd } from "./embedded-etcd.ts";
+import { etcdLayout } from "./layout.ts";
+import { hasMemberData } from "./member-files.ts";
+import type { EtcdMember } from "./membership.ts";
+import { NodeMembers } from "./node-members.ts";
+import { embeddedEtcdConfig, type etcdOptions, objectStore, snapshotConfig } from "./options.ts";
+import type { Snapshot } from "./snapshots/snapshot-name.ts";
+import { SnapshotService } from "./snapshots/snapshot-service.ts";
+
+export interface ServerEtcdConfig {
+  values: OptionValues<typeof etcdOptions>;
+  dataDir: string;
+  nodeName: string;
+  /** Address at which the other servers reach this one. */
+  address: string;
+  /** `--server` and the password part of the server token, when this server joins others. */
+  join?: { url: string; password: string };
+}
+
+const requestTimeoutMs = 10_000;
+const maxAnswerBytes = 1024 * 1024;
+/** Where stock K3s keeps its inventory of snapshots too. */
+const inventory = { namespace: "kube-system", name: "k3s-etcd-snapshots" };
+
+/** Which datastore a server has: embedded etcd when it has etcd data, is told to start a cluster, or joins one. */
+export async function usesEmbeddedEtcd(server: {
+  dataDir: string;
+  datastoreEndpoint: string | undefined;
+  clusterInit: boolean;
+  joins: boolean;
+}): Promise<boolean> {
+  if (await hasMemberData(etcdLayout(server.dataDir))) return true;
+  const endpoint = server.datastoreEndpoint ?? "";
+  if (endpoint.startsWith("etcd:")) return true;
+  return endpoint === "" && (server.clusterInit || server.joins);
+}
+
+/**
+ * Embedded etcd as a part of a server: the member, its scheduled snapshots and, once there is an API to talk to, the tie
+ * between members and Nodes. The certificates in `server/tls/etcd` must be there before the start.
+ */
+export class ServerEtcd implements Service {
+  readonly etcd: EmbeddedEtcd;
+  readonly snapshots: SnapshotService;
+  readonly #config: ServerEtcdConfig;
+  readonly #deps: Dependencies;
+  readonly #lifecycle: Lifecycle;
+  #kube: KubeClient | undefined;
+
+  constructor(config: ServerEtcdConfig, deps: Partial<Dependencies> & { onRemoved?: () => void } = {}) {
+    this.#config = config;
+    this.#deps = withDefaults(deps);
+    this.#lifecycle = new Lifecycle(this.#deps.log);
+    const { values, dataDir, nodeName, address } = config;
+    const server = { dataDir, nodeName, address, origin: this.#origin() };
+    this.etcd = createEmbeddedEtcd(embeddedEtcdConfig(values, server), deps);
+    const schedule = values["etcd-disable-snapshots"] ? "" : values["etcd-snapshot-schedule-cron"];
+    const store = objectStore(values, nodeName);
+    this.snapshots = new SnapshotService(snapshotConfig(values, { dataDir, nodeName, schedule }), {
+      ...this.#deps,
+      cluster: this.etcd.cluster,
+      onChange: (snapshots) => this.#publishInventory(snapshots),
+      ...(store === undefined ? {} : { objectStore: store }),
+    });
+  }
+
+  /** Endpoint and files that the datastore adapter is given. */
+  get datastore(): { endpoint: string; caFile: string; certFile: string; keyFile: string } {
+    const { serverCa, clientCert, clientKey } = etcdLayout(this.#config.dataDir).certificates;
+    return { endpoint: this.etcd.clientUrl, caFile: serverCa, certFile: clientCert, keyFile: clientKey };
+  }
+
+  /** `--cluster-reset`: carries it out; the caller then ends the process. */
+  async reset(): Promise<void> {
+    const { values, dataDir, nodeName, address } = this.#config;
+    const config = embeddedEtcdConfig(values, { dataDir, nodeName, address, origin: { kind: "init" } });
+    const restorePath = values["cluster-reset-restore-path"];
+    await resetCluster(config, restorePath === undefined ? {} : { restorePath }, this.#deps);
+  }
+
+  async start(): Promise<void> {
+    await clearResetFlag(this.#config.dataDir);
+    await this.#lifecycle.run("etcd", this.etcd);
+    await this.#lifecycle.run("etcd snapshots", this.snapshots);
+  }
+
+  /** Once the Kubernetes API answers: marks this server's Node, removes members of deleted ones, publishes snapshots. */
+  async attach(kube: KubeClient): Promise<void> {
+    this.#kube = kube;
+    const { nodeName, address, values } = this.#config;
+    const members = new NodeMembers(
+      { nodeName, address: values["etcd-address"] ?? address },
+      this.etcd,
+      kube,
+      this.#deps,
+    );
+    await this.#lifecycle.run("etcd members of nodes", members);
+  }
+
+  stop(): Promise<void> {
+    return this.#lifecycle.stop();
+  }
+
+  #origin(): EtcdOrigin {
+    const { join: target, dataDir } = this.#config;
+    if (target === undefined) return { kind: "init" };
+    return { kind: "join", members: () => fetchMembers(target, join(dataDir, "server", "tls", "server-ca.crt")) };
+  }
+
+  /** Replaces this server's entries in the inventory; those of the others stay. */
+  async #publishInventory(snapshots: readonly Snapshot[]): Promise<void> {
+    const kube = this.#kube;
+    if (kube === undefined) return;
+    const { namespace, name } = inventory;
+    const data: Record<string, string | null> = {};
+    for (const snapshot of snapshots) data[inventoryKey(snapshot)] = JSON.stringify(snapshot);
+    try {
+      const present = await kube.get<Inventory>(resources.configMaps, name, namespace);
+      for (const [key, text] of Object.entries(present.data ?? {})) {
+        const isOurs = (JSON.parse(text) as Partial<Snapshot>).nodeName === this.#config.nodeName;
+        if (isOurs) data[key] ??= null;
+      }
+      await kube.patch(resources.configMaps, name, { data }, { namespace, type: "merge" });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      const object = { apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace }, data };
+      await kube.create(resources.configMaps, object, namespace);
+    }
+  }
+}
+
+type Inventory = KubeObject & { data?: Record<string, string> };
+
+/** Servers share the ConfigMap; a key begins with the place, as K3s's do. */
+function inventoryKey(snapshot: Snapshot): string {
+  return `${snapshot.location.startsWith("s3:") ? "s3" : "local"}-${snapshot.name}`;
+}
+
+/** `GET /db/info` of another server, as user `server`. */
+function fetchMembers(target: { url: string; password: string }, caFile: string): Promise<EtcdMember[]> {
+  return readFile(caFile).then(
+    (ca) =>
+      new Promise((resolve, reject) => {
+        const req = request(
+          new URL("/db/info", target.url),
+          {
+            ca,
+            auth: `server:${target.password}`,
+            signal: AbortSignal.timeout(requestTimeoutMs),
+          },
+          (res) => {
+            let text = "";
+            res.setEncoding("utf8");
+            res.on("data", (chunk: string) => {
+              text += chunk;
+              if (text.length > maxAnswerBytes) req.destroy(new Error("the answer is too large"));
+            });
+            res.on("error", reject);
+            res.on("end", () => {
+              try {
+                if (res.statusCode !== 200) throw refusal(target.url, res.statusCode ?? 0, text);
+                resolve(parseDbInfo(text));
+              } catch (error) {
+                reject(error);
+              }
+            });
+          },
+        );
+        req.on("error", reject);
+        req.end();
+      }),
+  );
+}
+
+function refusal(url: string, status: number, text: string): KeelsonError {
+  return new KeelsonError(
+    "etcd/db-info",
+    `${url} answered ${status} to the request for its etcd members: ${text.slice(0, 200)}`,
+    {
+      hint: "check the token, and that --server names a server with embedded etcd",
+      status,
+    },
+  );
+}
