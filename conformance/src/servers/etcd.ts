@@ -11,7 +11,8 @@ export interface EtcdServer {
   close(): Promise<void>;
 }
 
-export async function startEtcd(args: readonly string[] = []): Promise<EtcdServer> {
+/** `args` come after the usual ones and win; with other client URLs goes the port that is to be waited for. */
+export async function startEtcd(args: readonly string[] = [], waitForPort?: number): Promise<EtcdServer> {
   const directory = await makeDataDirectory("etcd");
   const [clientPort, peerPort] = (await freePorts(2)) as [number, number];
   const url = `http://127.0.0.1:${clientPort}`;
@@ -30,7 +31,10 @@ export async function startEtcd(args: readonly string[] = []): Promise<EtcdServe
       `--initial-cluster=reference=${peer}`,
       ...args,
     ],
-    ready: async () => (await accepts(clientPort)) && (await isHealthy(url)),
+    ready: async (output) =>
+      waitForPort === undefined
+        ? (await accepts(clientPort)) && (await isHealthy(url))
+        : (await accepts(waitForPort)) && output.includes("ready to serve client requests"),
   });
   await server.start();
   return {

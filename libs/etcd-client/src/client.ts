@@ -182,7 +182,7 @@ class FailoverClient implements EtcdClient {
       if (remainingMs <= 0) break;
       const connection = this.#connections[this.#current]!;
       try {
-        return method.response.decode(await connection.unary(method.path, bytes, remainingMs));
+        return decode(method, await connection.unary(method.path, bytes, remainingMs));
       } catch (error) {
         if (!(error instanceof CallFailure)) throw error;
         lastError = error.error;
@@ -233,5 +233,13 @@ class FailoverClient implements EtcdClient {
   /** The next endpoint takes over, unless another call has moved on already. */
   #moveOn(failed: GrpcConnection): void {
     if (this.#connections[this.#current] === failed) this.#current = (this.#current + 1) % this.#connections.length;
+  }
+}
+
+function decode<Req, Res>(method: MethodDescriptor<Req, Res>, bytes: Buffer): Res {
+  try {
+    return method.response.decode(bytes);
+  } catch (cause) {
+    throw new RpcError(grpcStatus.internal, `the answer to ${method.path} is malformed`, { cause });
   }
 }

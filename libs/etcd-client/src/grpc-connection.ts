@@ -53,6 +53,7 @@ export class GrpcConnection {
   readonly #tls: EtcdTls | undefined;
   #session: ClientHttp2Session | undefined;
   #ready: Promise<ClientHttp2Session> | undefined;
+  #isClosed = false;
 
   constructor(endpoint: string, tls: EtcdTls | undefined) {
     this.endpoint = endpoint;
@@ -61,7 +62,8 @@ export class GrpcConnection {
 
   /** Sends one message and waits for one. Rejects with {@link CallFailure}. */
   async unary(path: string, message: Buffer, timeoutMs: number): Promise<Buffer> {
-    const session = await this.#connected();
+    const deadlineMs = performance.now() + timeoutMs;
+    const session = await this.#connected(timeoutMs);
     return new Promise((resolve, reject) => {
       let answer: Buffer | undefined;
       let settled = false;
@@ -72,7 +74,7 @@ export class GrpcConnection {
         );
         finish(error);
         call.cancel();
-      }, timeoutMs);
+      }, deadlineMs - performance.now());
       const finish = (error: RpcError | undefined): void => {
         if (settled) return;
         settled = true;
@@ -98,7 +100,9 @@ export class GrpcConnection {
     return this.#open(await this.#connected(), path, handlers);
   }
 
+  /** Ends the calls under way; later ones fail. */
   close(): void {
+    this.#isClosed = true;
     this.#session?.destroy();
     this.#session = undefined;
     this.#ready = undefined;
@@ -127,7 +131,14 @@ export class GrpcConnection {
     stream.on("trailers", (trailers) => {
       status = trailers;
     });
-    stream.on("data", (chunk: Buffer) => reader.push(chunk));
+    stream.on("data", (chunk: Buffer) => {
+      try {
+        reader.push(chunk);
+      } catch (cause) {
+        failure ??= new RpcError(grpcStatus.internal, `${this.endpoint} sent a malformed message`, { cause });
+        stream.close(constants.NGHTTP2_CANCEL);
+      }
+    });
     stream.on("error", (error) => {
       failure ??= new RpcError(grpcStatus.unavailable, `connection to ${this.endpoint} lost`, { cause: error });
     });
@@ -142,14 +153,31 @@ export class GrpcConnection {
     };
   }
 
-  #connected(): Promise<ClientHttp2Session> {
+  #connected(timeoutMs = connectTimeoutMs): Promise<ClientHttp2Session> {
+    if (this.#isClosed) {
+      return Promise.reject(new CallFailure(new RpcError(grpcStatus.canceled, "the client is closed"), true));
+    }
     if (this.#session !== undefined && !this.#session.closed && !this.#session.destroyed) {
       return Promise.resolve(this.#session);
     }
     this.#ready ??= this.#connect().finally(() => {
       this.#ready = undefined;
     });
-    return this.#ready;
+    return timeoutMs >= connectTimeoutMs ? this.#ready : this.#inTime(this.#ready, timeoutMs);
+  }
+
+  /** A call with little time does not wait for a connection longer than that; the connection goes on being made. */
+  #inTime(connecting: Promise<ClientHttp2Session>, timeoutMs: number): Promise<ClientHttp2Session> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        const error = new RpcError(
+          grpcStatus.deadlineExceeded,
+          `no connection to ${this.endpoint} within ${timeoutMs} ms`,
+        );
+        reject(new CallFailure(error, true));
+      }, timeoutMs);
+      connecting.then(resolve, reject).finally(() => clearTimeout(timer));
+    });
   }
 
   #connect(): Promise<ClientHttp2Session> {
@@ -170,6 +198,10 @@ export class GrpcConnection {
       session.once("error", fail);
       session.once("close", () => fail(new Error("connection closed")));
       session.once("connect", () => {
+        if (this.#isClosed) {
+          fail(new Error("the client was closed meanwhile"));
+          return;
+        }
         clearTimeout(timer);
         session.off("error", fail);
         session.removeAllListeners("close");
