@@ -19,8 +19,9 @@ import {
   secretsEqual,
   verifyNodePassword,
 } from "@keelson/secret-format";
-import { errorMessage, KeelsonError, type Logger, readFileIfExists } from "@keelson/service";
+import { type Clock, errorMessage, KeelsonError, type Logger, readFileIfExists } from "@keelson/service";
 import type { ClusterApi } from "./cluster-api.ts";
+import { HashHardening } from "./hash-hardening.ts";
 import { HashQueue, QueueFull } from "./hash-queue.ts";
 import { parseNodeName } from "./node-names.ts";
 import { VerifiedCache } from "./verified-cache.ts";
@@ -64,9 +65,7 @@ export class NodePasswords {
   readonly #log: Logger;
   readonly #defer: (check: DeferredCheck) => void;
   readonly #queue: HashQueue;
-  /** Provisional hashes that wait for their full ones: one at a time, so that joins have the other cores. */
-  readonly #hardening: HashQueue;
-  readonly #hardeningNames = new Set<string>();
+  readonly #hardening: HashHardening;
   readonly #matched = new VerifiedCache(20_000);
   readonly #mismatched = new VerifiedCache(2_000);
   /** First registrations under way: the name is taken from the moment at which its first password arrives. */
@@ -80,12 +79,16 @@ export class NodePasswords {
     this.#log = log;
     this.#defer = defer;
     this.#queue = new HashQueue({ concurrency: options.hashConcurrency, maxWaiting: options.maxWaitingHashes });
-    this.#hardening = new HashQueue({ concurrency: 1, maxWaiting: 10_000 });
+    this.#hardening = new HashHardening(api, clock, log, (hash, password) => this.#matched.remember(hash, password));
   }
 
   /** Hashes that run or wait. */
   get queueDepth(): number {
-    return this.#queue.depth + this.#hardening.depth;
+    return this.#queue.depth + this.#hardening.pending;
+  }
+
+  stop(): void {
+    this.#hardening.stop();
   }
 
   /** The node that the request speaks for, or the protocol's refusal. */
@@ -102,6 +105,7 @@ export class NodePasswords {
     if (callerNode !== undefined && callerNode !== nodeName) {
       return refused(400, "node-name/not-callers", "header node name does not match auth node name");
     }
+    this.#hardening.postpone();
     const early = await this.#beforeApi(nodeName, claims.password, callerNode !== undefined);
     if (early !== undefined) return early;
     if (callerNode !== undefined && !(await this.#nodeExists(nodeName))) {
@@ -138,14 +142,14 @@ export class NodePasswords {
   async #register(nodeName: string, password: string): Promise<Verdict> {
     const provisional =
       this.#queue.estimatedWaitMs > this.#options.provisionalAfterMs &&
-      this.#hardening.depth < this.#options.maxWaitingHashes;
+      this.#hardening.pending < this.#options.maxWaitingHashes;
     const hash = provisional
       ? await hashNodePassword(password, { provisional })
       : await this.#queue.run(() => hashNodePassword(password));
     if ((await this.#api.createSecret(nodePasswordSecret(nodeName, hash, !provisional))) === "created") {
       this.#matched.remember(hash, password);
       this.#log.info({ node: nodeName }, "node registered");
-      if (provisional) this.#harden(nodeName, password);
+      if (provisional) this.#hardening.add(nodeName, password);
       return "match";
     }
     const secret = await this.#api.getSecret(nodePasswordSecretName(nodeName));
@@ -155,32 +159,11 @@ export class NodePasswords {
     return this.#compare(nodeName, secret, password);
   }
 
-  /** Replaces a provisional hash in the background. One that is missed is caught at the node's next request. */
-  #harden(nodeName: string, password: string): void {
-    if (this.#hardeningNames.has(nodeName)) return;
-    this.#hardeningNames.add(nodeName);
-    const work = async (): Promise<void> => {
-      const hash = await hashNodePassword(password);
-      const secret = await this.#api.getSecret(nodePasswordSecretName(nodeName));
-      if (secret === undefined || secret.immutable) return;
-      const full = nodePasswordSecret(nodeName, hash);
-      // Whoever changed the Secret in between has the last word: its resourceVersion tells.
-      if (!(await this.#api.replaceSecret({ ...full, metadata: { ...secret.metadata, ...full.metadata } }))) return;
-      this.#matched.remember(hash, password);
-    };
-    this.#hardening
-      .run(work)
-      .catch((error: unknown) => {
-        this.#log.warn({ node: nodeName, reason: errorMessage(error) }, "a node keeps its provisional hash for now");
-      })
-      .finally(() => this.#hardeningNames.delete(nodeName));
-  }
-
   async #compare(nodeName: string, secret: SecretObject, password: string): Promise<Verdict> {
     const hash = nodePasswordHashOf(secret);
     if (hash === undefined) return "mismatch";
     if (this.#matched.has(hash, password)) {
-      if (!secret.immutable && isProvisionalHash(hash)) this.#harden(nodeName, password);
+      if (!secret.immutable && isProvisionalHash(hash)) this.#hardening.add(nodeName, password);
       return "match";
     }
     if (this.#mismatched.has(hash, password)) return "mismatch";
@@ -203,7 +186,7 @@ export class NodePasswords {
       return "mismatch";
     }
     this.#matched.remember(hash, password);
-    if (isProvisionalHash(hash)) this.#harden(nodeName, password);
+    if (isProvisionalHash(hash)) this.#hardening.add(nodeName, password);
     if (secret.type !== nodePasswordSecretType) await this.#replaceOldSecret(nodeName, secret, hash);
     return "match";
   }

@@ -94,6 +94,7 @@ export class Registration implements Service, RegistrationClient {
         provisionalAfterMs: config.provisionalAfterMs ?? 500,
       },
       api,
+      clock,
       log,
       (check) => this.#deferred.add(check),
     );
@@ -163,6 +164,7 @@ export class Registration implements Service, RegistrationClient {
     this.#unfollow?.();
     this.#housekeeping.stop();
     this.#deferred.stop();
+    this.#passwords.stop();
   }
 
   async authenticate(credentials: Credentials): Promise<Authentication> {

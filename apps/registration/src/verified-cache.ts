@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from "node:crypto";
 
 /**
  * Remembers which password was last checked against a stored hash, and with which result, so that the next check costs
@@ -6,7 +6,7 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
  * process drew. Least recently used entries go first.
  */
 export class VerifiedCache {
-  readonly #key = randomBytes(32);
+  readonly #key = createSecretKey(randomBytes(32));
   readonly #capacity: number;
   readonly #entries = new Map<string, Buffer>();
 

@@ -1,0 +1,80 @@
+import { hashNodePassword, nodePasswordSecret, nodePasswordSecretName } from "@keelson/secret-format";
+import { type Clock, errorMessage, type Logger } from "@keelson/service";
+import type { ClusterApi } from "./cluster-api.ts";
+
+/** A storm is over when no node has asked for this long; until then one hash in this time at most. */
+const quietMs = 2_000;
+
+/**
+ * Replaces provisional hashes by full ones, one after the other, when the storm that they come from is over: hashing must
+ * not take the cores from the nodes that still join. A name that is missed is caught at its node's next request.
+ */
+export class HashHardening {
+  readonly #api: ClusterApi;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #onHardened: (hash: string, password: string) => void;
+  readonly #waiting = new Map<string, string>();
+  #quietAtMs = 0;
+  #isRunning = false;
+  #isStopped = false;
+
+  constructor(api: ClusterApi, clock: Clock, log: Logger, onHardened: (hash: string, password: string) => void) {
+    this.#api = api;
+    this.#clock = clock;
+    this.#log = log;
+    this.#onHardened = onHardened;
+  }
+
+  /** Names that wait. */
+  get pending(): number {
+    return this.#waiting.size;
+  }
+
+  add(nodeName: string, password: string): void {
+    this.#waiting.set(nodeName, password);
+    if (!this.#isRunning) void this.#run();
+  }
+
+  /** A node has just asked for something: it goes first. */
+  postpone(): void {
+    this.#quietAtMs = this.#clock.monotonic() + quietMs;
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    for (const [nodeName, password] of this.#waiting) {
+      await this.#quiet();
+      if (this.#isStopped) break;
+      await this.#harden(nodeName, password);
+      this.#waiting.delete(nodeName);
+    }
+    this.#isRunning = false;
+  }
+
+  #quiet(): Promise<void> {
+    const waitMs = Math.min(quietMs, this.#quietAtMs - this.#clock.monotonic());
+    if (waitMs <= 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#clock.setTimeout(resolve, waitMs);
+    });
+  }
+
+  async #harden(nodeName: string, password: string): Promise<void> {
+    try {
+      const hash = await hashNodePassword(password);
+      const secret = await this.#api.getSecret(nodePasswordSecretName(nodeName));
+      if (secret === undefined || secret.immutable) return;
+      const full = nodePasswordSecret(nodeName, hash);
+      // Whoever changed the Secret in between has the last word: its resourceVersion tells.
+      if (!(await this.#api.replaceSecret({ ...full, metadata: { ...secret.metadata, ...full.metadata } }))) return;
+      this.#onHardened(hash, password);
+    } catch (error) {
+      this.#log.warn({ node: nodeName, reason: errorMessage(error) }, "a node keeps its provisional hash for now");
+    }
+  }
+}
