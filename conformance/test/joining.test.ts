@@ -50,12 +50,15 @@ describe.each<AgentEra>(["v1.21", "newest"])("an agent as %s", (era) => {
 
   test("another host cannot take its name", async () => {
     const refusals: unknown[] = [];
-    const signal = AbortSignal.timeout(1_000);
+    const given = new AbortController();
     const stranger = joinReplayAgent({
       ...options(),
-      signal,
-      retryMs: () => 2_000,
-      onRetry: (error) => refusals.push(error),
+      signal: given.signal,
+      retryMs: () => 0,
+      onRetry: (error) => {
+        refusals.push(error);
+        given.abort();
+      },
     });
     await expect(stranger).rejects.toThrow();
     expect(refusals[0]).toMatchObject({ status: 403, message: expect.stringContaining(`node '${nodeName}'`) });
@@ -80,14 +83,14 @@ describe.each<AgentEra>(["v1.21", "newest"])("an agent as %s", (era) => {
   });
 });
 
-test("sixty agents at once all join and all come back, with no answer but success", async () => {
-  const storm = { server: server.url, token: server.registration.serverToken, agents: 60, probe: server.admin };
+test("thirty agents at once all join and all come back, with no answer but success", async () => {
+  const storm = { server: server.url, token: server.registration.serverToken, agents: 30, probe: server.admin };
   const first = await runStorm(storm);
-  expect(first).toMatchObject({ joined: 60, failures: {}, throttledWithoutRetryAfter: 0, readyz: { failures: 0 } });
+  expect(first).toMatchObject({ joined: 30, failures: {}, throttledWithoutRetryAfter: 0, readyz: { failures: 0 } });
   expect(Object.keys(first.statuses).filter((status) => status !== "200" && status !== "429")).toEqual([]);
   for (const { nodeName } of first.agents) {
     server.cluster.nodes.set(nodeName, { metadata: { name: nodeName, uid: nodeName } });
   }
   const again = await runStorm({ ...storm, returning: first.agents });
-  expect(again).toMatchObject({ joined: 60, failures: {}, retries: 0, readyz: { failures: 0 } });
+  expect(again).toMatchObject({ joined: 30, failures: {}, retries: 0, readyz: { failures: 0 } });
 }, 60_000);
