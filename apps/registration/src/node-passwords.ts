@@ -73,7 +73,13 @@ export class NodePasswords {
   /** Comparisons under way, one for a node: guessing at one name must not fill the queue of all. */
   readonly #comparisons = new Map<string, Pending>();
 
-  constructor(options: NodePasswordOptions, api: ClusterApi, log: Logger, defer: (check: DeferredCheck) => void) {
+  constructor(
+    options: NodePasswordOptions,
+    api: ClusterApi,
+    clock: Clock,
+    log: Logger,
+    defer: (check: DeferredCheck) => void,
+  ) {
     this.#options = options;
     this.#api = api;
     this.#log = log;
