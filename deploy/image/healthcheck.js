@@ -3,7 +3,7 @@
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 
-const url = process.env.KEELSON_HEALTH_URL ?? "https://127.0.0.1:6443/readyz";
+const url = process.env.KEELSON_HEALTH_URL ?? "https://127.0.0.1:6443/ping";
 const unix = /^unix:\/\/([^:]+):(.*)$/.exec(url);
 // The certificate is not checked: the answer comes from inside this container, and nothing secret is sent.
 const options = { timeout: 2_000, rejectUnauthorized: false, headers: { "user-agent": "keelson-healthcheck" } };

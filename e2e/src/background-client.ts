@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer } from "testcontainers";
+import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer, Wait } from "testcontainers";
 import type { Credentials } from "./cluster.ts";
 import { keelsonImage } from "./images.ts";
 import type { Node } from "./node.ts";
@@ -34,6 +34,8 @@ export class BackgroundClient {
         KEY: credentials.key,
       })
       .withEntrypoint(["node", "/tmp/observer/client.ts"])
+      // Its first line; the image's own health check asks for a part, which this is not.
+      .withWaitStrategy(Wait.forLogMessage(/./))
       .start();
     const client = new BackgroundClient(container);
     const stream = await container.logs();
