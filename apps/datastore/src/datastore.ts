@@ -1,6 +1,7 @@
 import { type Dependencies, type Service, withDefaults } from "@keelson/service";
 import { type CompactionPolicy, Core } from "./core.ts";
 import { openLog } from "./log/open-log.ts";
+import { limitYoungGeneration } from "./memory.ts";
 import { GrpcServer } from "./server/grpc-server.ts";
 import { Listener, type ListenOptions } from "./server/listener.ts";
 import { etcdMethods } from "./services/etcd-methods.ts";
@@ -14,7 +15,7 @@ export interface DatastoreConfig {
   advertiseClientUrls?: readonly string[];
   /** Name in MemberList ("keelson"). */
   name?: string;
-  /** Memory for values, in bytes (64 MiB). */
+  /** Memory for values, in bytes (48 MiB). */
   cacheBytes?: number;
   /** Compaction of our own accord (5 minutes, at least 1,000 and at most 250,000 revisions). */
   compaction?: Partial<CompactionPolicy>;
@@ -25,6 +26,8 @@ export interface DatastoreConfig {
 export interface Datastore extends Service {
   /** URLs that are served, with the actual ports, once started. */
   readonly addresses: readonly string[];
+  /** Serves on one more address, after the start: certificates may come from what is stored here. Resolves to its URL. */
+  listen(options: ListenOptions): Promise<string>;
 }
 
 const defaultCompaction: CompactionPolicy = { retentionMs: 300_000, minRetain: 1_000, maxRetain: 250_000 };
@@ -38,21 +41,27 @@ export function createDatastore(config: DatastoreConfig, deps: Partial<Dependenc
     log,
     clock,
     logger,
-    cacheBytes: config.cacheBytes ?? 64 << 20,
+    cacheBytes: config.cacheBytes ?? 48 << 20,
     compaction: { ...defaultCompaction, ...config.compaction },
     progressNotifyIntervalMs: config.progressNotifyIntervalMs ?? 5_000,
   });
   const listeners: Listener[] = [];
+  let grpc: GrpcServer | undefined;
+  const listen = async (options: ListenOptions): Promise<string> => {
+    grpc ??= new GrpcServer(etcdMethods(core), logger);
+    const listener = new Listener(options, grpc, (_request, response) => response.writeHead(404).end());
+    listeners.push(listener);
+    const url = await listener.start();
+    addresses.push(url);
+    return url;
+  };
   return {
     addresses,
+    listen,
     async start() {
+      limitYoungGeneration();
       await core.start();
-      const grpc = new GrpcServer(etcdMethods(core), logger);
-      for (const options of config.listen) {
-        const listener = new Listener(options, grpc, (_request, response) => response.writeHead(404).end());
-        listeners.push(listener);
-        addresses.push(await listener.start());
-      }
+      for (const options of config.listen) await listen(options);
       const clientUrls = config.advertiseClientUrls ?? addresses.filter((url) => !url.startsWith("unix:"));
       log.announce({ name: config.name ?? "keelson", clientUrls });
       logger.info({ addresses }, "datastore ready");

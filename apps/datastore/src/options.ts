@@ -46,7 +46,7 @@ export const datastoreOptions = defineOptions({
   },
   "cache-size": {
     type: "number",
-    default: 64,
+    default: 48,
     env: "KEELSON_CACHE_SIZE",
     placeholder: "MiB",
     help: "Memory for values",

@@ -11,13 +11,18 @@ export const maxTxnOps = 128;
  * itself, then keys written twice. Throws the matching etcd error.
  */
 export function checkTxn(txn: TxnOp, opBudget: number): void {
+  checkOperations(txn, opBudget);
+  checkIntervals(txn.success);
+  checkIntervals(txn.failure);
+}
+
+/** The checks of each operation by itself, nested transactions included, before any two are held against each other. */
+function checkOperations(txn: TxnOp, opBudget: number): void {
   const ops = Math.max(txn.compares.length, txn.success.length, txn.failure.length);
   if (ops > opBudget) throw etcdErrors.tooManyOps();
   for (const compare of txn.compares) if (compare.key === "") throw etcdErrors.emptyKey();
   for (const op of txn.success) checkOperation(op, opBudget - ops);
   for (const op of txn.failure) checkOperation(op, opBudget - ops);
-  if (txn.success.length > 0) checkIntervals(txn.success);
-  if (txn.failure.length > 0) checkIntervals(txn.failure);
 }
 
 function checkOperation(op: Operation, opBudget: number): void {
@@ -26,7 +31,7 @@ function checkOperation(op: Operation, opBudget: number): void {
       checkPut(op);
       break;
     case "txn":
-      checkTxn(op, opBudget);
+      checkOperations(op, opBudget);
       break;
     default:
       if (op.key === "") throw etcdErrors.emptyKey();

@@ -16,7 +16,7 @@ const largestFillShare = 1 / 8;
  * cache costs what it holds.
  */
 export class ValueCache {
-  readonly #ring: Buffer;
+  readonly ring: Buffer;
   readonly #capacity: number;
   readonly #read: ReadValues;
   /** Bytes ever written, padding included; its remainder is the place in the ring. */
@@ -29,7 +29,7 @@ export class ValueCache {
   constructor(capacityBytes: number, read: ReadValues) {
     this.#capacity = Math.max(1 << 16, capacityBytes & ~7);
     // Untouched memory costs nothing: the pages come into being as the ring fills.
-    this.#ring = Buffer.allocUnsafeSlow(this.#capacity);
+    this.ring = Buffer.allocUnsafeSlow(this.#capacity);
     this.#read = read;
   }
 
@@ -55,6 +55,18 @@ export class ValueCache {
     if (staged !== undefined) return staged;
     const bytes = this.#find(version);
     return bytes === undefined ? undefined : valueInKeyValue(version, bytes);
+  }
+
+  /** Where the encoded KeyValue of a version lies in {@link ring}, or -1 when it is not cached. */
+  locate(version: Version): number {
+    if (version.slot < 0) return -1;
+    const position = version.slot * 8;
+    return position >= this.#end - this.#capacity ? (position % this.#capacity) + recordHeaderBytes : -1;
+  }
+
+  /** Length of the encoded KeyValue at an offset that {@link locate} returned. */
+  lengthAt(offset: number): number {
+    return this.ring.readUInt32LE(offset - recordHeaderBytes);
   }
 
   /**
@@ -123,14 +135,8 @@ export class ValueCache {
   }
 
   #find(version: Version): Buffer | undefined {
-    if (version.slot >= 0) {
-      const position = version.slot * 8;
-      if (position >= this.#end - this.#capacity) {
-        const offset = position % this.#capacity;
-        const length = this.#ring.readUInt32LE(offset);
-        return this.#ring.subarray(offset + recordHeaderBytes, offset + recordHeaderBytes + length);
-      }
-    }
+    const offset = this.locate(version);
+    if (offset >= 0) return this.ring.subarray(offset, offset + this.lengthAt(offset));
     if (this.#uncommitted.size > 0 && this.#uncommitted.has(version)) {
       return encodeKeyValue(version, this.#uncommitted.get(version));
     }
@@ -140,12 +146,12 @@ export class ValueCache {
   #store(version: Version, value: Uint8Array | undefined): void {
     const length = keyValueSize(version, value?.length ?? 0);
     const offset = this.#reserve(version, length);
-    if (offset >= 0) writeKeyValue(this.#ring, offset, version, value);
+    if (offset >= 0) writeKeyValue(this.ring, offset, version, value);
   }
 
   #storeBytes(version: Version, bytes: Buffer): void {
     const offset = this.#reserve(version, bytes.length);
-    if (offset >= 0) this.#ring.set(bytes, offset);
+    if (offset >= 0) this.ring.set(bytes, offset);
   }
 
   /** Makes room for one record and notes its place in the version; -1 when it is too large to be kept. */
@@ -157,7 +163,7 @@ export class ValueCache {
     const offset = this.#end % this.#capacity;
     version.slot = this.#end / 8;
     this.#end += total;
-    this.#ring.writeUInt32LE(length, offset);
+    this.ring.writeUInt32LE(length, offset);
     return offset + recordHeaderBytes;
   }
 }
