@@ -2,7 +2,7 @@ import type { Logger, Registry } from "@keelson/service";
 import type { LeaseChange, StoredLease, StoredRow } from "./append-log.ts";
 import { clientValue, type KineColumns, toStoredRow } from "./sql/kine-row.ts";
 import type { MysqlEndpoint } from "./sql/mysql-endpoint.ts";
-import { type BytesRow, MysqlLink } from "./sql/mysql-link.ts";
+import { type BytesRow, idleInTransactionSeconds, MysqlLink } from "./sql/mysql-link.ts";
 import { insertStatements, packScripts, quoteBytes } from "./sql/mysql-literals.ts";
 import { maxNameBytes, openMysql } from "./sql/mysql-schema.ts";
 import {
@@ -54,6 +54,8 @@ export class MysqlDatabase implements SqlDatabase {
   readonly #observer: SqlObserver;
   #visibleMeansDurable = false;
   #maxScriptBytes = 0;
+  /** In front of and behind each transaction, so that the server ends one whose owner has stopped. */
+  #guard = { begin: "", end: "" };
   #inTransaction = false;
   /** The writer's connection that holds the lock. */
   #lockGeneration = 0;
@@ -78,6 +80,12 @@ export class MysqlDatabase implements SqlDatabase {
     const opened = await openMysql(endpoint, log);
     this.#visibleMeansDurable = opened.visibleMeansDurable;
     this.#maxScriptBytes = opened.maxScriptBytes;
+    if (!opened.endsIdleTransactions) {
+      this.#guard = {
+        begin: `SET SESSION wait_timeout = ${idleInTransactionSeconds}; `,
+        end: "; SET SESSION wait_timeout = DEFAULT",
+      };
+    }
     await this.#bulk.run(
       "ForgetLeases",
       `DELETE FROM keelson_lease WHERE revoked = 1 AND changed_at < ${opened.changeSeq}`,
@@ -112,8 +120,8 @@ export class MysqlDatabase implements SqlDatabase {
 
   async lock(from: Cursor, limit: number): Promise<Look> {
     this.#inTransaction = true;
-    const script = `START TRANSACTION; ${headOf} FOR UPDATE; ${newestRow}; ${rowsAfter(from.id, limit)}`;
-    const [, head, newest, rows] = await this.#writer.run("Lock", script);
+    const script = `${this.#guard.begin}START TRANSACTION; ${headOf} FOR UPDATE; ${newestRow}; ${rowsAfter(from.id, limit)}`;
+    const [head, newest, rows] = (await this.#writer.run("Lock", script)).slice(-3);
     this.#lockGeneration = this.#writer.generation;
     // An administrator's account may write to a read-only server, which is then a replica or about to become one.
     if (toNumber(head![0]?.[4] ?? null) !== 0)
@@ -122,7 +130,8 @@ export class MysqlDatabase implements SqlDatabase {
   }
 
   async commit(batch: SequencedBatch): Promise<void> {
-    for (const script of packScripts(commitStatements(batch, this.#maxScriptBytes), "COMMIT", this.#maxScriptBytes)) {
+    const maxBytes = this.#maxScriptBytes;
+    for (const script of packScripts(commitStatements(batch, maxBytes), `COMMIT${this.#guard.end}`, maxBytes)) {
       await this.#writer.run("Insert", script, this.#lockGeneration);
     }
     this.#inTransaction = false;
@@ -131,7 +140,7 @@ export class MysqlDatabase implements SqlDatabase {
   unlock(): void {
     if (!this.#inTransaction) return;
     this.#inTransaction = false;
-    this.#writer.post("ROLLBACK");
+    this.#writer.post(`ROLLBACK${this.#guard.end}`);
   }
 
   async lastBatch(memberId: bigint): Promise<number> {

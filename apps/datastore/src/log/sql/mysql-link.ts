@@ -19,7 +19,7 @@ export interface MysqlLinkOptions {
 }
 
 /** A transaction whose owner has stopped must not hold the lock for long. */
-const idleInTransactionSeconds = 5;
+export const idleInTransactionSeconds = 2;
 const lockWaitSeconds = 3;
 
 /**

@@ -33,7 +33,7 @@ export interface PostgresLinkOptions {
 }
 
 /** A transaction whose owner has stopped must not hold the lock for long. */
-const idleInTransactionMs = 5_000;
+const idleInTransactionMs = 2_000;
 const lockTimeoutMs = 3_000;
 /** Beyond the server's own limit: the server, or the way to it, hangs. */
 const answerGraceMs = 1_000;

@@ -1,0 +1,188 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { DatabaseServer } from "@keelson/conformance";
+import { createEtcdClient, type EtcdClient } from "@keelson/etcd-client";
+import { compareTargets, type Event } from "@keelson/protocol/etcd";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createDatastore, type Datastore } from "../src/index.ts";
+
+const prefix = Buffer.from("/registry/");
+const prefixEnd = Buffer.from("/registry0");
+
+/** What a watcher of everything has seen. */
+class Seen {
+  readonly events: { key: string; revision: number; type: string }[] = [];
+  failure: unknown;
+
+  onEvents(events: readonly Event[]): void {
+    for (const { type, kv } of events) {
+      this.events.push({ key: String(kv?.key), revision: kv?.modRevision ?? 0, type: String(type) });
+    }
+  }
+
+  get revisions(): number[] {
+    return this.events.map(({ revision }) => revision);
+  }
+}
+
+/** Two adapters in this process on one database server: the behaviour that clients of either see. */
+export function describeReplicas(start: () => Promise<DatabaseServer>): void {
+  let server: DatabaseServer;
+  const datastores: Datastore[] = [];
+  const clients: EtcdClient[] = [];
+  const [a, b] = [0, 1].map((at) => (): EtcdClient => clients[at]!) as [() => EtcdClient, () => EtcdClient];
+
+  beforeAll(async () => {
+    server = await start();
+    for (const name of ["a", "b"]) {
+      const datastore = createDatastore({
+        endpoint: server.endpoint("kubernetes"),
+        listen: [{ url: "http://127.0.0.1:0" }],
+        name,
+      });
+      await datastore.start();
+      datastores.push(datastore);
+      clients.push(createEtcdClient({ endpoints: [datastore.addresses[0]!] }));
+    }
+  }, 60_000);
+  afterAll(async () => {
+    for (const client of clients) client.close();
+    for (const datastore of datastores) await datastore.stop();
+    await server?.close();
+  });
+
+  const put = async (client: EtcdClient, key: string, value = key): Promise<number> =>
+    (await client.put({ key: Buffer.from(key), value: Buffer.from(value) })).header?.revision ?? 0;
+  const get = async (client: EtcdClient, key: string): Promise<string | undefined> => {
+    const { kvs } = await client.range({ key: Buffer.from(key) });
+    return kvs[0] === undefined ? undefined : String(kvs[0].value);
+  };
+  const watchAll = async (client: EtcdClient): Promise<Seen> => {
+    const seen = new Seen();
+    await new Promise<void>((resolve) => {
+      client.watch(
+        { key: prefix, rangeEnd: prefixEnd },
+        {
+          onCreated: () => resolve(),
+          onEvents: (events) => seen.onEvents(events),
+          onEnd: (error) => {
+            seen.failure = error;
+          },
+        },
+      );
+    });
+    return seen;
+  };
+
+  describe("two replicas on one database", () => {
+    it("each answer a read with what the other has acknowledged before", async () => {
+      for (let round = 0; round < 25; round++) {
+        const [writer, reader] = round % 2 === 0 ? [a(), b()] : [b(), a()];
+        await put(writer, "/registry/turns", String(round));
+        expect(await get(reader, "/registry/turns")).toBe(String(round));
+      }
+    });
+
+    it("let a thousand clients create at once, and 25 watchers see each creation once and in order", async () => {
+      const watchers = await Promise.all(Array.from({ length: 25 }, (_, at) => watchAll(at % 2 === 0 ? a() : b())));
+      const revisions = await Promise.all(
+        Array.from({ length: 1_000 }, async (_, at) => {
+          const key = Buffer.from(`/registry/storm/${at}`);
+          const { succeeded, header } = await (at % 2 === 0 ? a() : b()).txn({
+            compare: [{ key, target: compareTargets.mod, modRevision: 0 }],
+            success: [{ requestPut: { key, value: Buffer.alloc(200, "v") } }],
+          });
+          expect(succeeded).toBe(true);
+          return header?.revision ?? 0;
+        }),
+      );
+      const expected = revisions.sort((x, y) => x - y);
+      for (const seen of watchers) {
+        await expect.poll(() => seen.events.length).toBe(1_000);
+        expect(seen.revisions).toEqual(expected);
+        expect(seen.failure).toBeUndefined();
+      }
+    }, 30_000);
+
+    it("guard a key against both writing from the same revision", async () => {
+      const key = Buffer.from("/registry/guarded");
+      const first = await put(a(), "/registry/guarded");
+      const update = async (client: EtcdClient): Promise<boolean> => {
+        const { succeeded } = await client.txn({
+          compare: [{ key, target: compareTargets.mod, modRevision: first }],
+          success: [{ requestPut: { key, value: Buffer.from("mine") } }],
+        });
+        return succeeded;
+      };
+      const outcomes = await Promise.all(Array.from({ length: 20 }, (_, at) => update(at % 2 === 0 ? a() : b())));
+      expect(outcomes.filter(Boolean)).toHaveLength(1);
+    });
+
+    it("share leases: either renews them, and an expiry deletes the keys once", async () => {
+      const seen = await watchAll(b());
+      const leased = (): string[] => seen.events.filter(({ key }) => key.endsWith("/leased")).map(({ type }) => type);
+      const { id } = await a().leaseGrant(2);
+      await b().put({ key: Buffer.from("/registry/leased"), value: Buffer.from("x"), lease: id });
+      for (let round = 0; round < 3; round++) {
+        await delay(1_000);
+        expect((await (round % 2 === 0 ? b() : a()).leaseKeepAlive(id)).ttl).toBe(2);
+      }
+      expect(await get(a(), "/registry/leased")).toBe("x");
+      await expect.poll(() => get(a(), "/registry/leased"), { timeout: 6_000 }).toBeUndefined();
+      await expect.poll(leased).toEqual(["0", "1"]);
+      await expect(b().leaseRevoke(id)).rejects.toThrow("lease not found");
+    }, 15_000);
+
+    it("compact together", async () => {
+      const revision = await put(a(), "/registry/compacted", "1");
+      await put(b(), "/registry/compacted", "2");
+      await a().compact({ revision: revision + 1 });
+      const old = b().range({ key: Buffer.from("/registry/compacted"), revision });
+      await expect(old).rejects.toThrow("required revision has been compacted");
+      expect(await get(b(), "/registry/compacted")).toBe("2");
+    });
+
+    it("name each other in the member list", async () => {
+      const names = async (): Promise<string[]> => (await a().memberList()).members.map(({ name }) => name).sort();
+      await expect.poll(names, { timeout: 15_000 }).toEqual(["a", "b"]);
+    });
+
+    it("keep every acknowledged write over a crash of the database, and every watch whole", async () => {
+      const watchers = [await watchAll(a()), await watchAll(b())];
+      const acknowledged: string[] = [];
+      let isOver = false;
+      const writing = [a(), b()].map(async (client, who) => {
+        for (let at = 0; !isOver; at++) {
+          const key = `/registry/crash/${who}/${at}`;
+          await put(client, key).then(
+            () => acknowledged.push(key),
+            () => delay(20),
+          );
+        }
+      });
+      await delay(300);
+      await server.crash();
+      const failedAtMs = performance.now();
+      await expect(put(a(), "/registry/down")).rejects.toThrow();
+      expect(performance.now() - failedAtMs).toBeLessThan(6_000);
+      await server.process.start();
+      await expect.poll(() => put(a(), "/registry/up").catch(() => 0), { timeout: 10_000 }).toBeGreaterThan(0);
+      await expect.poll(() => put(b(), "/registry/up").catch(() => 0), { timeout: 10_000 }).toBeGreaterThan(0);
+      await delay(200);
+      isOver = true;
+      await Promise.all(writing);
+      const { kvs } = await b().range({ key: prefix, rangeEnd: prefixEnd });
+      const present = new Set(kvs.map(({ key }) => String(key)));
+      expect(acknowledged.filter((key) => !present.has(key))).toEqual([]);
+      const last = await put(a(), "/registry/last");
+      for (const seen of watchers) {
+        await expect.poll(() => seen.revisions.at(-1), { timeout: 5_000 }).toBe(last);
+        expect(new Set(seen.revisions).size).toBe(seen.revisions.length);
+        expect(seen.revisions).toEqual([...seen.revisions].sort((x, y) => x - y));
+        const keys = new Set(seen.events.map(({ key }) => key));
+        expect(acknowledged.filter((key) => !keys.has(key))).toEqual([]);
+        expect(seen.failure).toBeUndefined();
+      }
+      expect(watchers[0]!.events).toEqual(watchers[1]!.events);
+    }, 60_000);
+  });
+}
