@@ -1,19 +1,12 @@
 import { createSecureContext } from "node:tls";
 import type { CaBundles, RegistrationClient } from "@keelson/protocol/supervisor";
-import {
-  type Dependencies,
-  Gauge,
-  Health,
-  KeelsonError,
-  Lifecycle,
-  type Service,
-  withDefaults,
-} from "@keelson/service";
+import { type Dependencies, Health, KeelsonError, Lifecycle, type Service, withDefaults } from "@keelson/service";
 import { Authenticator } from "./identity/authenticator.ts";
 import { PeerIdentities } from "./identity/peer-identities.ts";
 import { InFlight } from "./limits/in-flight.ts";
 import { ListenerCertificate } from "./listener/listener-certificate.ts";
 import { contextOptions, PublicPort, type PublicPortOptions, type PublicPortTls } from "./listener/public-port.ts";
+import { GatewayMetrics } from "./ops/gateway-metrics.ts";
 import { OpsListener } from "./ops/ops-listener.ts";
 import { Router } from "./router.ts";
 import { createTunnelHub, type TunnelHub, type TunnelHubOptions } from "./tunnel/index.ts";
@@ -96,6 +89,9 @@ class GatewayService implements Gateway {
   readonly #certificate: ListenerCertificate;
   readonly #kubeApi: KubeApiProxy;
   readonly #upstreams: Upstreams;
+  readonly #metrics: GatewayMetrics;
+  readonly #readers: InFlight;
+  readonly #writers: InFlight;
   #port: PublicPort | undefined;
   #ops: OpsListener | undefined;
   #bundles: CaBundles | undefined;
@@ -106,11 +102,24 @@ class GatewayService implements Gateway {
     this.#deps = deps;
     this.#lifecycle = new Lifecycle(deps.log);
     this.#peers = new PeerIdentities(deps.clock);
-    this.#upstreams = new Upstreams(config.kubeApi, deps.clock);
+    const { agentReads, agentWrites, agentWaiting, agentMaxWaitMs } = this.#limits;
+    const waiting = { waiting: agentWaiting, maxWaitMs: agentMaxWaitMs };
+    this.#readers = new InFlight({ limit: agentReads, ...waiting }, deps.clock);
+    this.#writers = new InFlight({ limit: agentWrites, ...waiting }, deps.clock);
+    this.#metrics = new GatewayMetrics(deps.registry, {
+      connections: () => this.#port?.connectionCount ?? 0,
+      agentRequests: () => ({
+        running: this.#readers.running + this.#writers.running,
+        waiting: this.#readers.waiting + this.#writers.waiting,
+      }),
+      listenerExpiryMs: () => this.#certificate.expiryMs,
+    });
+    this.#upstreams = new Upstreams(config.kubeApi, deps.clock, (name) => this.#metrics.upstreamFailed(name));
     this.#kubeApi = new KubeApiProxy(this.#upstreams, this.#limits, deps);
     this.tunnel = createTunnelHub(config.tunnel ?? {}, deps);
     const directory = config.listenerDirectory === undefined ? {} : { directory: config.listenerDirectory };
     this.#certificate = new ListenerCertificate(config.registration, directory, () => this.#serveCertificate(), deps);
+    this.#addHealthChecks();
   }
 
   get address(): { host: string; port: number } {
@@ -142,14 +151,6 @@ class GatewayService implements Gateway {
       this.refresh().catch((error: unknown) => log.warn({ err: error }, "CAs could not be compared"));
     }, caCheckIntervalMs);
     this.#lifecycle.onStop("CA comparison", () => watch.cancel());
-    new Gauge({
-      name: "keelson_gateway_connections",
-      help: "Open connections on the public port",
-      registers: [registry],
-      collect() {
-        this.set(port.connectionCount);
-      },
-    });
     if (this.#config.ops !== undefined) {
       this.#ops = await this.#lifecycle.run(
         "ops listener",
@@ -175,15 +176,25 @@ class GatewayService implements Gateway {
     if (bundles.serverCaPem !== before?.serverCaPem) await this.#certificate.renew();
   }
 
+  #addHealthChecks(): void {
+    this.health.add("kube-api", () => this.#upstreams.problem());
+    this.health.add("registration", async () => {
+      const answer = await this.#config.registration.readiness();
+      return answer.ok ? undefined : answer.refusal.message;
+    });
+    this.health.add("listener-certificate", () =>
+      this.#certificate.expiryMs > this.#deps.clock.now() ? undefined : "the listener certificate has expired",
+    );
+  }
+
   #openPort(): PublicPort {
     const { log, clock } = this.#deps;
     const { listen, registration, staticDirectory, dbInfo, kubeApi } = this.#config;
-    const { agentReads, agentWrites, agentWaiting, agentMaxWaitMs } = this.#limits;
-    const waiting = { waiting: agentWaiting, maxWaitMs: agentMaxWaitMs };
     const router = new Router({
       authenticator: new Authenticator(registration, this.#peers),
-      readers: new InFlight({ limit: agentReads, ...waiting }, clock),
-      writers: new InFlight({ limit: agentWrites, ...waiting }, clock),
+      readers: this.#readers,
+      writers: this.#writers,
+      metrics: this.#metrics,
       handlers: { registration, staticDirectory, dbInfo, casReplaced: () => this.refresh(), log, clock },
       kubeApi: this.#kubeApi,
       kubeApiTrustsUs: "socketPath" in kubeApi,

@@ -13,6 +13,7 @@ import { parseTarget } from "./http/path.ts";
 import { rawStatus, sendStatus } from "./http/status.ts";
 import type { Authenticator, KubeCaller } from "./identity/authenticator.ts";
 import type { InFlight } from "./limits/in-flight.ts";
+import type { GatewayMetrics } from "./ops/gateway-metrics.ts";
 import { type HandlerContext, handlers, type SupervisorCall, sendFailure } from "./routes/handlers.ts";
 import { websocketProblem } from "./routes/websocket-handshake.ts";
 import type { TunnelHub } from "./tunnel/index.ts";
@@ -26,6 +27,7 @@ export interface RouterParts {
   writers: InFlight;
   handlers: HandlerContext;
   kubeApi: KubeApiProxy;
+  metrics: GatewayMetrics;
   /** The upstream takes whoever sends no user name for an administrator, so nobody may reach it without one. */
   kubeApiTrustsUs: boolean;
   tunnel: TunnelHub;
@@ -57,6 +59,7 @@ export class Router {
       return;
     }
     const route = findRoute(req.method ?? "", target.path);
+    this.#parts.metrics.count(route?.name ?? "kubernetes", res);
     if (route === undefined) return void this.#toKubeApi(req, res, peer);
     const query = new URLSearchParams(target.query);
     const call = { req, res, route, path: target.path, query, caller: undefined };

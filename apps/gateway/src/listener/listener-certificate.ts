@@ -1,4 +1,4 @@
-import { type KeyObject, X509Certificate } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -9,6 +9,7 @@ import {
   importPrivateKey,
   isDnsName,
   normalizeName,
+  readCertificate,
 } from "@keelson/pki";
 import type { RegistrationClient, ListenerCertificate as Signed } from "@keelson/protocol/supervisor";
 import { type Clock, KeelsonError, type Logger, readFileIfExists, type Timer, writeFileAtomic } from "@keelson/service";
@@ -77,8 +78,9 @@ export class ListenerCertificate {
     return { cert: this.#chainPem, key: this.#key === undefined ? "" : exportPrivateKey(this.#key) };
   }
 
-  get names(): ReadonlySet<string> {
-    return this.#names;
+  /** Wall-clock milliseconds at which the certificate in use expires. */
+  get expiryMs(): number {
+    return expiryOf(this.#chainPem);
   }
 
   /** Takes over the stored key and names and has the certificate signed. Throws when there is none to serve with. */
@@ -91,7 +93,7 @@ export class ListenerCertificate {
       await this.#sign();
     } catch (error) {
       // A server that comes back while registration is away serves with what it has, if that is still good.
-      if (stored === undefined || !this.#usable(stored.chainPem)) throw error;
+      if (stored === undefined || expiryOf(stored.chainPem) <= this.#clock.now()) throw error;
       this.#log.warn({ err: error }, "listener certificate could not be renewed; serving with the stored one");
       this.#chainPem = stored.chainPem;
       this.#names = new Set(stored.names);
@@ -221,13 +223,14 @@ export class ListenerCertificate {
     const text = formatListenerFile({ chainPem, keyPem }, [...this.#names]);
     await writeFileAtomic(this.#file, text, 0o600);
   }
+}
 
-  #usable(chainPem: string): boolean {
-    try {
-      return Date.parse(new X509Certificate(chainPem).validTo) > this.#clock.now();
-    } catch {
-      return false;
-    }
+/** Zero for what is not a certificate. */
+function expiryOf(chainPem: string): number {
+  try {
+    return readCertificate(chainPem).notAfterMs;
+  } catch {
+    return 0;
   }
 }
 

@@ -8,7 +8,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { isIP, connect as netConnect } from "node:net";
 import type { Duplex } from "node:stream";
 import { type ConnectionOptions, connect as tlsConnect } from "node:tls";
-import { type Clock, KeelsonError } from "@keelson/service";
+import { type Clock, errorMessage, KeelsonError } from "@keelson/service";
 
 /** PEM texts of the front-proxy client certificate and of the CA that signed the upstream's serving certificate. */
 export interface UpstreamTls {
@@ -46,11 +46,13 @@ const avoidMs = 1_000;
 /** The upstreams in the order to try them: the one that worked last first, those that just failed last. */
 export class Upstreams {
   readonly #clock: Clock;
+  readonly #onFailure: (upstream: string) => void;
   readonly #members: { upstream: Upstream & { close(): void }; avoidUntilMs: number }[];
   #preferred = 0;
 
-  constructor(target: KubeApiTarget, clock: Clock) {
+  constructor(target: KubeApiTarget, clock: Clock, onFailure: (upstream: string) => void = () => {}) {
     this.#clock = clock;
+    this.#onFailure = onFailure;
     const upstreams =
       "socketPath" in target
         ? [unixUpstream(target.socketPath)]
@@ -79,13 +81,40 @@ export class Upstreams {
   }
 
   failed(upstream: Upstream): void {
+    this.#onFailure(upstream.name);
     const member = this.#members.find((candidate) => candidate.upstream === upstream);
     if (member !== undefined) member.avoidUntilMs = this.#clock.monotonic() + avoidMs;
+  }
+
+  /** Undefined when some upstream answers at all (its own readiness is its own business), else what is wrong. */
+  async problem(): Promise<string | undefined> {
+    const problems: string[] = [];
+    for (const upstream of this.candidates()) {
+      try {
+        await answers(upstream);
+        return undefined;
+      } catch (error) {
+        problems.push(`${upstream.name}: ${errorMessage(error)}`);
+      }
+    }
+    return problems.join("; ");
   }
 
   close(): void {
     for (const { upstream } of this.#members) upstream.close();
   }
+}
+
+function answers(upstream: Upstream): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const outgoing = upstream.request({ method: "GET", path: "/livez", headers: ["Host", "kubernetes"] });
+    outgoing.once("error", reject);
+    outgoing.once("response", (answer) => {
+      answer.resume();
+      resolve();
+    });
+    outgoing.end();
+  });
 }
 
 function unixUpstream(socketPath: string): Upstream & { close(): void } {

@@ -32,6 +32,8 @@ export interface FakeRegistration extends RegistrationClient {
   /** Names that the guard lets into the listener certificate beside the fixed ones. */
   serverNames: Set<string>;
   listenerRequests: string[][];
+  /** When listener certificates ask to be renewed, counted from their issue. */
+  renewAfterMs: number;
   /** Every authenticate call with an Authorization header. */
   authorizations: string[];
   replaceClientCa(): Promise<void>;
@@ -58,6 +60,7 @@ export async function createFakeRegistration(): Promise<FakeRegistration> {
     requestHeaderCa,
     serverNames: new Set(),
     listenerRequests: [],
+    renewAfterMs: 86_400_000,
     authorizations: [],
 
     async client(commonName, organizations = [], lifetimeMs = 86_400_000) {
@@ -109,7 +112,7 @@ export async function createFakeRegistration(): Promise<FakeRegistration> {
       const admitted = admitListenerNames(["127.0.0.1", "::1", "localhost", "kubernetes"], names, guard);
       const profile = { commonName: "k3s", organizations: ["k3s"], purposes: ["server"] as const, names: admitted };
       const chainPem = serverCa.issue(profile, readCertificateRequest(csrDer), Date.now());
-      return accepted({ chainPem, names: admitted, renewAtMs: Date.now() + 86_400_000 });
+      return accepted({ chainPem, names: admitted, renewAtMs: Date.now() + fake.renewAfterMs });
     },
 
     async caBundles() {

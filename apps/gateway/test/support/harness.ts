@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { request as httpsRequest } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Dependencies } from "@keelson/service";
 import { createGateway, type Gateway, type GatewayConfig } from "../../src/index.ts";
 import { type ClientIdentity, createFakeRegistration, type FakeRegistration } from "./fake-registration.ts";
 
@@ -38,6 +39,7 @@ export async function startHarness(
     kubeApi?: (req: IncomingMessage, res: ServerResponse) => void;
     config?: Partial<GatewayConfig>;
     registration?: FakeRegistration;
+    deps?: Partial<Dependencies>;
   } = {},
 ): Promise<Harness> {
   const directory = await mkdtemp(join(tmpdir(), "keelson-gateway-"));
@@ -52,7 +54,7 @@ export async function startHarness(
     kubeApi.listen(socketPath, resolve);
   });
   const registration = options.registration ?? (await createFakeRegistration());
-  const gateway = createGateway({
+  const config: GatewayConfig = {
     listen: { host: "127.0.0.1", port: 0 },
     registration,
     kubeApi: { socketPath },
@@ -60,7 +62,8 @@ export async function startHarness(
     staticDirectory: join(directory, "static"),
     drainTimeoutMs: 2_000,
     ...options.config,
-  });
+  };
+  const gateway = createGateway(config, options.deps);
   await gateway.start();
   const { port } = gateway.address;
   return {
