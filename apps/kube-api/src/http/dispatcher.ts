@@ -16,9 +16,9 @@ import { subresourceHandlers } from "../verbs/subresources.ts";
 import { watch } from "../verbs/watch.ts";
 import { create, patch, update } from "../verbs/write.ts";
 import { apiErrors, toApiError } from "./api-error.ts";
-import { negotiate, readObject } from "./content.ts";
+import { errorEncoding, negotiate, readObject } from "./content.ts";
 import { type PathRequest, parseRequest, type RequestInfo, type ResourceRequest } from "./request-info.ts";
-import { sendError, sendJson, sendText } from "./respond.ts";
+import { sendError, sendJson, sendObject, sendText } from "./respond.ts";
 
 /** Connections into a node: logs, exec, attach, port-forward, proxy. */
 export interface NodeConnections {
@@ -73,7 +73,7 @@ export class Dispatcher {
       }
       // What the client still sends is not wanted any more.
       request.resume();
-      sendError(response, error);
+      sendError(response, error, errorEncoding(request.headers.accept));
     }
   }
 
@@ -109,7 +109,7 @@ export class Dispatcher {
       user,
       request,
       response,
-      representation: negotiate(request.headers.accept),
+      format: negotiate(request.headers.accept),
     };
     if (info.subresource !== undefined) {
       if (!(kind.subresources ?? []).includes(info.subresource)) throw apiErrors.noSuchPath();
@@ -128,7 +128,8 @@ export class Dispatcher {
     if (!isMap(body)) throw apiErrors.badRequest("the request body must be an object");
     const apiVersion = `${info.group}/${info.version}`;
     const status = await review(body, user, this.#parts.tokens);
-    sendJson(response, 201, { kind, apiVersion, metadata: { creationTimestamp: null }, spec: body.spec, status });
+    const answered = { kind, apiVersion, metadata: { creationTimestamp: null }, spec: body.spec, status };
+    sendObject(response, 201, answered, negotiate(request.headers.accept).encoding);
   }
 
   async #answerPath(info: PathRequest, request: IncomingMessage, response: ServerResponse): Promise<void> {

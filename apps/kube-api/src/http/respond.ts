@@ -1,16 +1,23 @@
 import type { ServerResponse } from "node:http";
 import { type ApiObject, apiVersionOf, type Kind } from "../kinds/kind.ts";
+import { inVersion } from "../kinds/versions.ts";
+import { encodeEnvelope, protobufType } from "../protobuf/envelope.ts";
 import { renderTable } from "../table/render.ts";
 import type { ApiError } from "./api-error.ts";
-import type { Representation } from "./content.ts";
+import type { Encoding, Format } from "./content.ts";
 
-export function sendJson(
-  response: ServerResponse,
-  status: number,
-  body: unknown,
-  contentType = "application/json",
-): void {
-  const bytes = Buffer.from(`${JSON.stringify(body)}\n`);
+export function sendJson(response: ServerResponse, status: number, body: unknown, contentType?: string): void {
+  sendBytes(response, status, Buffer.from(`${JSON.stringify(body)}\n`), contentType ?? "application/json");
+}
+
+/** Sends an object of the API; JSON when it has no protobuf form. */
+export function sendObject(response: ServerResponse, status: number, body: object, encoding: Encoding): void {
+  const enveloped = encoding === "protobuf" ? encodeEnvelope(body as Record<string, unknown>) : undefined;
+  if (enveloped === undefined) sendJson(response, status, body);
+  else sendBytes(response, status, enveloped, protobufType);
+}
+
+function sendBytes(response: ServerResponse, status: number, bytes: Buffer, contentType: string): void {
   response.writeHead(status, {
     "content-type": contentType,
     "content-length": bytes.length,
@@ -29,19 +36,14 @@ export function sendText(response: ServerResponse, status: number, text: string)
 }
 
 /** Answers with a Status; a response that has begun can only be cut off. */
-export function sendError(response: ServerResponse, error: ApiError): void {
+export function sendError(response: ServerResponse, error: ApiError, encoding: Encoding = "json"): void {
   if (response.headersSent) {
     response.destroy();
     return;
   }
   const retryAfter = error.details?.retryAfterSeconds;
   if (retryAfter !== undefined) response.setHeader("retry-after", retryAfter);
-  sendJson(response, error.code, error.toStatus());
-}
-
-/** An object in the version it was asked for. */
-export function inVersion(object: ApiObject, kind: Kind, version: string): ApiObject {
-  return version === kind.versions[0] ? object : { ...object, apiVersion: apiVersionOf(kind.group, version) };
+  sendObject(response, error.code, error.toStatus(), encoding);
 }
 
 /** One object as the client wants it. */
@@ -49,15 +51,15 @@ export function represent(
   object: ApiObject,
   kind: Kind,
   version: string,
-  representation: Representation,
+  as: Format["as"],
   nowMs: number,
   includeObject: string | null,
-): unknown {
+): object {
   const versioned = inVersion(object, kind, version);
-  if (representation === "table") {
+  if (as === "table") {
     return renderTable(kind, [versioned], { resourceVersion: object.metadata.resourceVersion }, nowMs, includeObject);
   }
-  return representation === "partial" ? partial(versioned) : versioned;
+  return as === "partial" ? partial(versioned) : versioned;
 }
 
 /** A list as the client wants it. */
@@ -65,14 +67,14 @@ export function representList(
   items: readonly ApiObject[],
   kind: Kind,
   version: string,
-  representation: Representation,
+  as: Format["as"],
   metadata: Record<string, unknown>,
   nowMs: number,
   includeObject: string | null,
-): unknown {
+): object {
   const versioned = items.map((item) => inVersion(item, kind, version));
-  if (representation === "table") return renderTable(kind, versioned, metadata, nowMs, includeObject);
-  if (representation === "partial") {
+  if (as === "table") return renderTable(kind, versioned, metadata, nowMs, includeObject);
+  if (as === "partial") {
     return {
       kind: "PartialObjectMetadataList",
       apiVersion: "meta.k8s.io/v1",

@@ -1,4 +1,5 @@
 import type { KubeObject } from "@keelson/kube-client";
+import type { View } from "./versions.ts";
 
 /** Any object the API stores: metadata plus whatever the kind has. */
 export interface ApiObject extends KubeObject {
@@ -29,6 +30,10 @@ export interface Kind {
   namespaced: boolean;
   /** Below `/registry/`, as kube-apiserver names it. */
   storagePrefix: string;
+  /** apiVersion that stored objects carry, when it is not the preferred version's. */
+  storedApiVersion?: string;
+  /** Versions whose shape differs from what is stored. */
+  views?: Readonly<Record<string, View>>;
   /** Subresources served by the generic code: `status` splits spec and status. */
   subresources?: readonly string[];
   /** Verbs, when not all of them. */

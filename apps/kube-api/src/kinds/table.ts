@@ -13,6 +13,7 @@ import {
 } from "../table/columns.ts";
 import { type ApiObject, type Column, type Kind, textAt } from "./kind.ts";
 import * as rules from "./rules.ts";
+import { endpointSliceV1Beta1, eventsV1 } from "./versions.ts";
 
 /** How long events live, in seconds. Source: kube-apiserver --event-ttl. */
 const eventTtlSeconds = 3_600;
@@ -58,6 +59,14 @@ const eventFields = {
   source: (event: ApiObject) => textAt(event, "source.component"),
   type: (event: ApiObject) => textAt(event, "type"),
 };
+
+/** events.k8s.io names the same fields otherwise. */
+const regardingFields = Object.fromEntries(
+  Object.entries(eventFields).map(([path, read]) => [
+    path.replace("involvedObject", "regarding").replace("reportingComponent", "reportingController"),
+    read,
+  ]),
+);
 
 /**
  * Every kind that is served. Storage prefixes are kube-apiserver's, so that it can take over the same data. Workload and
@@ -185,15 +194,19 @@ export const kinds: readonly Kind[] = [
   row("discovery.k8s.io", "EndpointSlice", "endpointslices", {
     namespaced: true,
     versions: ["v1", "v1beta1"],
+    views: { v1beta1: endpointSliceV1Beta1 },
     columns: endpointSliceColumns,
     hasGeneration: true,
   }),
   row("events.k8s.io", "Event", "events", {
     namespaced: true,
+    shortNames: ["ev"],
     columns: eventColumns,
-    selectableFields: eventFields,
+    selectableFields: regardingFields,
     ttlSeconds: eventTtlSeconds,
-    storagePrefix: "events.k8s.io/events",
+    // The same stored objects as the core group's events.
+    storedApiVersion: "v1",
+    views: { v1: eventsV1 },
   }),
   row("node.k8s.io", "RuntimeClass", "runtimeclasses", {
     namespaced: false,

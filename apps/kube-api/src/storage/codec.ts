@@ -1,25 +1,21 @@
 import { ApiError } from "../http/api-error.ts";
-import type { ApiObject } from "../kinds/kind.ts";
+import type { ApiObject, Kind } from "../kinds/kind.ts";
+import { toStored } from "../kinds/versions.ts";
+import { decodeEnvelope, isEnveloped } from "../protobuf/envelope.ts";
 
-const protobufMagic = Buffer.from("k8s\0");
-
-/** Parses a stored value; `revision` becomes the object's resource version. */
-export function decodeObject(key: string, value: Buffer, revision: number): ApiObject {
-  if (value.subarray(0, 4).equals(protobufMagic)) {
-    throw new ApiError(
-      500,
-      "InternalError",
-      `${key} is stored as protobuf; run the API server that wrote it with --storage-media-type=application/json once and rewrite it`,
-    );
-  }
+/**
+ * Parses a stored value, JSON or the protobuf that kube-apiserver stores by default, in whatever version it was written;
+ * `revision` becomes the object's resource version.
+ */
+export function decodeObject(kind: Kind, key: string, value: Buffer, revision: number): ApiObject {
   let object: ApiObject;
   try {
-    object = JSON.parse(value.toString("utf8")) as ApiObject;
+    object = (isEnveloped(value) ? decodeEnvelope(value) : JSON.parse(value.toString("utf8"))) as ApiObject;
   } catch (cause) {
-    throw new ApiError(500, "InternalError", `${key} does not hold a JSON object`, undefined, cause);
+    throw new ApiError(500, "InternalError", `${key} does not hold an object that can be read`, undefined, cause);
   }
   object.metadata.resourceVersion = String(revision);
-  return object;
+  return toStored(object, kind);
 }
 
 /** What is stored: the object without the resource version, which the store itself gives. */

@@ -60,7 +60,7 @@ export class ObjectStore {
   async get(id: ObjectId): Promise<ApiObject | undefined> {
     const key = keyOf(id);
     const { kvs } = await this.etcd.range({ key: Buffer.from(key), limit: 1 });
-    return kvs[0] === undefined ? undefined : decodeObject(key, kvs[0].value, kvs[0].modRevision);
+    return kvs[0] === undefined ? undefined : decodeObject(id.kind, key, kvs[0].value, kvs[0].modRevision);
   }
 
   /** A linearizable list, or one at a past `revision`; at most `limit` objects from `from` on. */
@@ -81,7 +81,7 @@ export class ObjectStore {
     );
     const last = response.kvs.at(-1);
     return {
-      items: response.kvs.map((kv) => decodeObject(kv.key.toString(), kv.value, kv.modRevision)),
+      items: response.kvs.map((kv) => decodeObject(kind, kv.key.toString(), kv.value, kv.modRevision)),
       revision: options.revision ?? response.header?.revision ?? 0,
       next: response.more && last !== undefined ? `${last.key.toString()}\0` : undefined,
       remaining: response.count - response.kvs.length,
@@ -121,7 +121,7 @@ export class ObjectStore {
       });
       if (response.succeeded) return stored(next, response.header?.revision);
       const kv = response.responses[0]?.responseRange?.kvs[0];
-      current = kv === undefined ? undefined : decodeObject(keyOf(id), kv.value, kv.modRevision);
+      current = kv === undefined ? undefined : decodeObject(id.kind, keyOf(id), kv.value, kv.modRevision);
     }
     throw apiErrors.modified(id.kind, id.name);
   }
@@ -147,7 +147,7 @@ export class ObjectStore {
       });
       if (response.succeeded) return stored(current, response.header?.revision);
       const kv = response.responses[0]?.responseRange?.kvs[0];
-      current = kv === undefined ? undefined : decodeObject(keyOf(id), kv.value, kv.modRevision);
+      current = kv === undefined ? undefined : decodeObject(id.kind, keyOf(id), kv.value, kv.modRevision);
     }
     throw apiErrors.modified(id.kind, id.name);
   }

@@ -9,11 +9,13 @@ export class StoreEvent {
   readonly revision: number;
   readonly key: string;
   readonly isDelete: boolean;
+  readonly #kind: Kind;
   readonly #event: Event;
   #object: ApiObject | undefined;
   #previous: ApiObject | undefined;
 
-  constructor(event: Event) {
+  constructor(kind: Kind, event: Event) {
+    this.#kind = kind;
     this.#event = event;
     this.key = event.kv?.key.toString() ?? "";
     this.revision = event.kv?.modRevision ?? 0;
@@ -33,7 +35,7 @@ export class StoreEvent {
   }
 
   #decode(value: Buffer | undefined): ApiObject | undefined {
-    return value === undefined ? undefined : decodeObject(this.key, value, this.revision);
+    return value === undefined ? undefined : decodeObject(this.#kind, this.key, value, this.revision);
   }
 }
 
@@ -70,12 +72,12 @@ export class WatchHub {
     const prefix = prefixOf(kind);
     let shared = this.#shared.get(prefix);
     if (shared === undefined || shared.isOver) {
-      shared = new SharedWatch(this.#etcd, prefix, revision);
+      shared = new SharedWatch(this.#etcd, kind, revision);
       this.#shared.set(prefix, shared);
     }
     return shared.covers(revision)
       ? shared.join(revision, sink)
-      : new SharedWatch(this.#etcd, prefix, revision).join(revision, sink);
+      : new SharedWatch(this.#etcd, kind, revision).join(revision, sink);
   }
 
   close(): void {
@@ -94,7 +96,8 @@ class SharedWatch {
   #keptAfter: number;
   #revision: number;
 
-  constructor(etcd: EtcdClient, prefix: string, revision: number) {
+  constructor(etcd: EtcdClient, kind: Kind, revision: number) {
+    const prefix = prefixOf(kind);
     this.#keptAfter = revision;
     this.#revision = revision;
     this.#watch = etcd.watch(
@@ -106,7 +109,7 @@ class SharedWatch {
         progressNotify: true,
       },
       {
-        onEvents: (events) => this.#deliver(events.map((event) => new StoreEvent(event))),
+        onEvents: (events) => this.#deliver(events.map((event) => new StoreEvent(kind, event))),
         onProgress: (progressed) => {
           this.#revision = Math.max(this.#revision, progressed);
         },

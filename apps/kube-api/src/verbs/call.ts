@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "@keelson/service";
 import type { User } from "../auth/user.ts";
-import type { Representation } from "../http/content.ts";
+import type { Format } from "../http/content.ts";
 import type { ResourceRequest } from "../http/request-info.ts";
 import type { KindCatalog } from "../kinds/catalog.ts";
-import type { Kind } from "../kinds/kind.ts";
+import type { ApiObject, Kind } from "../kinds/kind.ts";
 import type { ObjectId, ObjectStore } from "../storage/object-store.ts";
 import type { WatchHub } from "../storage/watch-hub.ts";
 
@@ -15,7 +15,7 @@ export interface ApiContext {
   hub: WatchHub;
   clock: Clock;
   /** Gives a Service its address, and takes it back. */
-  clusterIps: { assign(service: import("../kinds/kind.ts").ApiObject): Promise<void> };
+  clusterIps: { assign(service: ApiObject): Promise<void> };
 }
 
 /** One authenticated, authorized request for a resource. */
@@ -26,7 +26,7 @@ export interface Call {
   user: User;
   request: IncomingMessage;
   response: ServerResponse;
-  representation: Representation;
+  format: Format;
 }
 
 /** The object that the URL names. */

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { apiErrors } from "../http/api-error.ts";
 import { type ApiObject, apiVersionOf, type FieldProblem, type Kind } from "../kinds/kind.ts";
+import { toStored } from "../kinds/versions.ts";
 import { isMap } from "../patch/merge-patch.ts";
 
 const dnsSubdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
@@ -33,12 +34,8 @@ export function parseObject(body: unknown, kind: Kind, version: string, namespac
     throw apiErrors.badRequest("the namespace of the provided object does not match the namespace sent on the request");
   }
   const { managedFields: _, namespace: __, ...rest } = metadata as typeof metadata & { managedFields?: unknown };
-  return {
-    ...object,
-    apiVersion: apiVersionOf(kind.group, kind.versions[0]!),
-    kind: kind.kind,
-    metadata: kind.namespaced && namespace !== undefined ? { ...rest, namespace } : rest,
-  };
+  const placed = kind.namespaced && namespace !== undefined ? { ...rest, namespace } : rest;
+  return toStored({ ...object, apiVersion, kind: kind.kind, metadata: placed }, kind);
 }
 
 /** Makes a new object ready to be stored: name, uid, times, defaults; throws 422 when it is invalid. */

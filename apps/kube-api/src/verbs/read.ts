@@ -1,9 +1,9 @@
 import { apiErrors } from "../http/api-error.ts";
-import { represent, representList, sendJson } from "../http/respond.ts";
 import type { ApiObject } from "../kinds/kind.ts";
 import { type ParsedFieldSelector, parseFieldSelector } from "../select/field-selector.ts";
 import { type LabelSelector, parseLabelSelector } from "../select/label-selector.ts";
 import { prefixOf } from "../storage/object-store.ts";
+import { answer, answerList } from "./answer.ts";
 import { type Call, idOf } from "./call.ts";
 import { decodeContinue, encodeContinue } from "./continue-token.ts";
 
@@ -11,9 +11,7 @@ export async function get(call: Call): Promise<void> {
   const id = idOf(call);
   const object = await call.context.store.get(id);
   if (object === undefined) throw apiErrors.notFound(id.kind, id.name);
-  const { info, kind, representation, context } = call;
-  const include = info.query.get("includeObject");
-  sendJson(call.response, 200, represent(object, kind, info.version, representation, context.clock.now(), include));
+  answer(call, 200, object);
 }
 
 /** Which objects a list or watch is about. */
@@ -112,14 +110,11 @@ function storageName(object: ApiObject, namespace: string | undefined): string {
 }
 
 export async function list(call: Call): Promise<void> {
-  const { info, kind, representation, context } = call;
   const { items, revision, continueToken, remaining } = await readList(call);
   const metadata = {
     resourceVersion: String(revision),
     ...(continueToken === undefined ? {} : { continue: continueToken }),
     ...(remaining === undefined || remaining <= 0 ? {} : { remainingItemCount: remaining }),
   };
-  const include = info.query.get("includeObject");
-  const now = context.clock.now();
-  sendJson(call.response, 200, representList(items, kind, info.version, representation, metadata, now, include));
+  answerList(call, items, metadata);
 }

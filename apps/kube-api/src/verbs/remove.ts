@@ -1,9 +1,9 @@
 import { apiErrors } from "../http/api-error.ts";
 import { readObject } from "../http/content.ts";
-import { represent, sendJson } from "../http/respond.ts";
 import type { ApiObject, Kind } from "../kinds/kind.ts";
 import { isMap } from "../patch/merge-patch.ts";
 import type { ObjectId, Preconditions } from "../storage/object-store.ts";
+import { answer, answerList, answerSuccess } from "./answer.ts";
 import { type ApiContext, type Call, idOf, isDryRun } from "./call.ts";
 import { timestamp } from "./prepare.ts";
 import { readList } from "./read.ts";
@@ -21,21 +21,21 @@ export interface Removal {
 }
 
 export async function remove(call: Call): Promise<void> {
-  const { info, kind, context, representation } = call;
+  const { info, kind, context, format } = call;
   const options = await deleteOptions(call);
   const id = idOf(call);
   if (isDryRun(info)) {
     const current = await context.store.get(id);
     if (current === undefined) throw apiErrors.notFound(kind, id.name);
-    return sendJson(call.response, 200, current);
+    return answer(call, 200, current);
   }
   const { object, isGone } = await removeObject(context, id, options);
-  if (isGone && representation === "json" && !returnsObject(kind)) {
+  if (isGone && format.as === "object" && !returnsObject(kind)) {
     const { group, plural } = kind;
     const details = { name: id.name, ...(group === "" ? {} : { group }), kind: plural, uid: object.metadata.uid };
-    return sendJson(call.response, 200, { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details });
+    return answerSuccess(call, 200, details);
   }
-  sendJson(call.response, 200, represent(object, kind, info.version, representation, context.clock.now(), null));
+  answer(call, 200, object);
 }
 
 /** These kinds answer a deletion with the object itself. Source: kubernetes registry strategies. */
@@ -53,13 +53,7 @@ export async function removeCollection(call: Call): Promise<void> {
       await removeObject(context, id, options).catch(ignoreNotFound);
     }
   }
-  const apiVersion = kind.group === "" ? info.version : `${kind.group}/${info.version}`;
-  sendJson(call.response, 200, {
-    kind: `${kind.kind}List`,
-    apiVersion,
-    metadata: { resourceVersion: String(revision) },
-    items,
-  });
+  answerList(call, items, { resourceVersion: String(revision) });
 }
 
 function ignoreNotFound(error: unknown): void {

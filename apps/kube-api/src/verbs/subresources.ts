@@ -1,9 +1,10 @@
 import type { ServiceAccountTokens } from "../auth/service-account-tokens.ts";
 import { apiErrors } from "../http/api-error.ts";
 import { readObject } from "../http/content.ts";
-import { sendJson } from "../http/respond.ts";
+import { sendObject } from "../http/respond.ts";
 import { textAt } from "../kinds/kind.ts";
 import { isMap } from "../patch/merge-patch.ts";
+import { answer, answerSuccess } from "./answer.ts";
 import { type Call, idOf } from "./call.ts";
 import { removeObject } from "./remove.ts";
 
@@ -33,14 +34,14 @@ async function bindPod(call: Call): Promise<void> {
       throw apiErrors.conflict(id.kind, id.name, `pod ${id.name} is already assigned to node "${spec.nodeName}"`);
     return { ...pod, spec: { ...spec, nodeName: target } };
   });
-  sendJson(call.response, 201, { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success" });
+  answerSuccess(call, 201);
 }
 
 async function evictPod(call: Call): Promise<void> {
   const body = await readObject(call.request);
   const options = isMap(body) && isMap(body.deleteOptions) ? body.deleteOptions : {};
   await removeObject(call.context, idOf(call), options);
-  sendJson(call.response, 201, { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success" });
+  answerSuccess(call, 201);
 }
 
 async function requestToken(call: Call, tokens: ServiceAccountTokens | undefined): Promise<void> {
@@ -61,7 +62,7 @@ async function requestToken(call: Call, tokens: ServiceAccountTokens | undefined
     expirationSeconds: seconds,
     ...(bound === undefined ? {} : { pod: { name: String(bound.name), uid: String(bound.uid) } }),
   });
-  sendJson(call.response, 201, {
+  const answered = {
     kind: "TokenRequest",
     apiVersion: "authentication.k8s.io/v1",
     metadata: { name: account.metadata.name, namespace: account.metadata.namespace, creationTimestamp: null },
@@ -71,7 +72,8 @@ async function requestToken(call: Call, tokens: ServiceAccountTokens | undefined
       expirationSeconds: seconds,
     },
     status: { token, expirationTimestamp: new Date(expiresAtMs).toISOString().replace(/\.\d+Z$/, "Z") },
-  });
+  };
+  sendObject(call.response, 201, answered, call.format.encoding);
 }
 
 /** Takes finalizers off a namespace; the namespace controller then removes it. */
@@ -85,5 +87,5 @@ async function finalizeNamespace(call: Call): Promise<void> {
   }));
   const isDone = written.metadata.deletionTimestamp !== undefined && (finalizers as unknown[]).length === 0;
   if (isDone) await call.context.store.delete(id);
-  sendJson(call.response, 200, written);
+  answer(call, 200, written);
 }

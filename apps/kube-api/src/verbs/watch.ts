@@ -1,6 +1,8 @@
 import { apiErrors, toApiError } from "../http/api-error.ts";
-import { inVersion, partial } from "../http/respond.ts";
+import { partial } from "../http/respond.ts";
 import { type ApiObject, apiVersionOf } from "../kinds/kind.ts";
+import { inVersion } from "../kinds/versions.ts";
+import { encodeWatchFrame, protobufType } from "../protobuf/envelope.ts";
 import type { StoreEvent, Subscription } from "../storage/watch-hub.ts";
 import { renderTable } from "../table/render.ts";
 import type { Call } from "./call.ts";
@@ -59,8 +61,9 @@ class WatchStream {
   }
 
   open(): void {
-    const { response } = this.#call;
-    response.writeHead(200, { "content-type": "application/json", "cache-control": "no-cache, private" });
+    const { response, format } = this.#call;
+    const contentType = format.encoding === "json" ? "application/json" : `${protobufType};stream=watch`;
+    response.writeHead(200, { "content-type": contentType, "cache-control": "no-cache, private" });
     response.flushHeaders();
     response.on("close", () => this.#stop());
   }
@@ -79,10 +82,10 @@ class WatchStream {
   }
 
   send(type: WatchType, object: ApiObject): void {
-    const { representation, kind, info, context } = this.#call;
+    const { format, kind, info, context } = this.#call;
     if (this.#isOver) return;
-    let shown: unknown = inVersion(object, kind, info.version);
-    if (representation === "table" && type !== "BOOKMARK") {
+    let shown: object = inVersion(object, kind, info.version);
+    if (format.as === "table" && type !== "BOOKMARK") {
       const table = renderTable(
         kind,
         [shown as ApiObject],
@@ -93,10 +96,10 @@ class WatchStream {
       if (this.#hasSentColumns) table.columnDefinitions = [];
       this.#hasSentColumns = true;
       shown = table;
-    } else if (representation === "partial") {
+    } else if (format.as === "partial") {
       shown = partial(shown as ApiObject);
     }
-    this.#write({ type, object: shown });
+    this.#write(type, shown);
   }
 
   bookmark(revision: number, annotations?: Record<string, string>): void {
@@ -106,10 +109,7 @@ class WatchStream {
       creationTimestamp: null,
       ...(annotations && { annotations }),
     };
-    this.#write({
-      type: "BOOKMARK",
-      object: { kind: kind.kind, apiVersion: apiVersionOf(kind.group, info.version), metadata },
-    });
+    this.#write("BOOKMARK", { kind: kind.kind, apiVersion: apiVersionOf(kind.group, info.version), metadata });
   }
 
   /** An object that starts or stops matching the selection appears or goes, whatever happened to it. */
@@ -132,16 +132,17 @@ class WatchStream {
     }, progressWaitMs).unref();
   }
 
-  #write(event: { type: WatchType; object: unknown }): void {
-    const { response } = this.#call;
+  #write(type: WatchType, object: object): void {
+    const { response, format } = this.#call;
     if (this.#isOver) return;
-    response.write(`${JSON.stringify(event)}\n`);
+    if (format.encoding === "json") response.write(`${JSON.stringify({ type, object })}\n`);
+    else response.write(encodeWatchFrame(type, object as Record<string, unknown>));
     if (response.writableLength > maxPendingBytes) response.destroy();
   }
 
   #fail(error: unknown): void {
     if (this.#isOver) return;
-    this.#write({ type: "ERROR", object: toApiError(error).toStatus() });
+    this.#write("ERROR", toApiError(error).toStatus());
     this.#call.response.end();
     this.#stop();
   }

@@ -1,11 +1,12 @@
 import { apiErrors } from "../http/api-error.ts";
 import { mediaType, readObject } from "../http/content.ts";
-import { represent, sendJson } from "../http/respond.ts";
 import type { ApiObject } from "../kinds/kind.ts";
+import { inVersion } from "../kinds/versions.ts";
 import { applyJsonPatch } from "../patch/json-patch.ts";
 import { applyMergePatch } from "../patch/merge-patch.ts";
 import { applyStrategicMergePatch } from "../patch/strategic-merge-patch.ts";
 import type { ObjectId, Preconditions } from "../storage/object-store.ts";
+import { answer } from "./answer.ts";
 import { type Call, idOf, isDryRun } from "./call.ts";
 import { parseObject, prepareCreate, prepareUpdate } from "./prepare.ts";
 import { removeObject } from "./remove.ts";
@@ -105,14 +106,10 @@ export async function patch(call: Call): Promise<void> {
   const expected = (body as { metadata?: { resourceVersion?: string } } | undefined)?.metadata?.resourceVersion;
   const preconditions = typeof expected === "string" ? { resourceVersion: expected } : {};
   const written = await change(call, preconditions, (current) => {
-    const patched = transform(toVersion(current, info.version, kind.group), body, kind.mergeKeys ?? {});
+    const patched = transform(inVersion(current, kind, info.version), body, kind.mergeKeys ?? {});
     return parseObject(patched, kind, info.version, info.namespace);
   });
   answer(call, 200, written);
-}
-
-function toVersion(object: ApiObject, version: string, group: string): ApiObject {
-  return { ...object, apiVersion: group === "" ? version : `${group}/${version}` };
 }
 
 const patchers: Record<
@@ -144,21 +141,11 @@ async function apply(call: Call, body: unknown): Promise<void> {
   }
   const written = await change(call, {}, (current) =>
     parseObject(
-      applyStrategicMergePatch(
-        toVersion(current, info.version, kind.group),
-        { ...(body as object) },
-        kind.mergeKeys ?? {},
-      ),
+      applyStrategicMergePatch(inVersion(current, kind, info.version), { ...(body as object) }, kind.mergeKeys ?? {}),
       kind,
       info.version,
       info.namespace,
     ),
   );
   answer(call, 200, written);
-}
-
-export function answer(call: Call, status: number, object: ApiObject): void {
-  const { info, kind, representation, context } = call;
-  const include = info.query.get("includeObject");
-  sendJson(call.response, status, represent(object, kind, info.version, representation, context.clock.now(), include));
 }
