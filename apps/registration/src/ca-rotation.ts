@@ -11,7 +11,8 @@ import { type BootstrapPieceName, parseBootstrapData } from "@keelson/secret-for
 import { type Clock, errorMessage } from "@keelson/service";
 import type { ServerPki } from "./server-pki.ts";
 
-const pieces: Readonly<Record<AuthorityName, { certificate: BootstrapPieceName; key: BootstrapPieceName }>> = {
+/** Names of each CA's pieces in the bootstrap data. */
+export const caPieces: Readonly<Record<AuthorityName, { certificate: BootstrapPieceName; key: BootstrapPieceName }>> = {
   server: { certificate: "ServerCA", key: "ServerCAKey" },
   client: { certificate: "ClientCA", key: "ClientCAKey" },
   "request-header": { certificate: "RequestHeaderCA", key: "RequestHeaderCAKey" },
@@ -58,11 +59,11 @@ export async function replaceAuthorities(
 function readAuthorities(bootstrapJson: string): NewAuthority[] {
   const data = parseBootstrapData(bootstrapJson);
   const found: NewAuthority[] = [];
-  for (const name of Object.keys(pieces) as AuthorityName[]) {
-    const [certificate, key] = [data[pieces[name].certificate], data[pieces[name].key]];
+  for (const name of Object.keys(caPieces) as AuthorityName[]) {
+    const [certificate, key] = [data[caPieces[name].certificate], data[caPieces[name].key]];
     if (certificate === undefined && key === undefined) continue;
     if (certificate === undefined || key === undefined) {
-      throw new Error(`${pieces[name].certificate} and ${pieces[name].key} must come together`);
+      throw new Error(`${caPieces[name].certificate} and ${caPieces[name].key} must come together`);
     }
     found.push({ name, bundlePem: certificate.content.toString(), keyPem: key.content.toString() });
   }

@@ -8,6 +8,8 @@ export {
   type NewBootstrapToken,
   sweepBootstrapTokens,
 } from "./bootstrap-tokens.ts";
+export { createSuccessorCas, readCas } from "./ca-successors.ts";
+export { type CheckedCertificate, checkCertificates } from "./certificate-check.ts";
 export type { ClusterApi, NodeEvent, NodeObject } from "./cluster-api.ts";
 export { type ClusterSettings, defaultClusterSettings } from "./cluster-config.ts";
 export type { RegistrationConfig, RegistrationDependencies } from "./config.ts";
@@ -18,5 +20,6 @@ export { embeddedKubeconfig, fileKubeconfig } from "./kubeconfig.ts";
 export { registrationConfig, registrationOptions } from "./options.ts";
 export { listRegisteredNodes, type RegisteredNode, releaseNode } from "./registered-nodes.ts";
 export { Registration } from "./registration.ts";
+export { requestRotation } from "./rotation-request.ts";
 export { type ServerPaths, serverPaths } from "./server-paths.ts";
 export type { LeafStatus } from "./server-pki.ts";

@@ -34,6 +34,7 @@ import { Housekeeping } from "./housekeeping.ts";
 import { embeddedKubeconfig } from "./kubeconfig.ts";
 import { ListenerCertificates } from "./listener-certificates.ts";
 import { NodePasswords } from "./node-passwords.ts";
+import { takeRotationRequest } from "./rotation-request.ts";
 import { ServerIdentity } from "./server-identity.ts";
 import type { ServerPaths } from "./server-paths.ts";
 import { type LeafStatus, ServerPki } from "./server-pki.ts";
@@ -41,9 +42,12 @@ import { TokenRotation } from "./token-rotation.ts";
 
 /** Leaves are looked at this often; the window before expiry is months. */
 const renewalPeriodMs = 6 * 3_600_000;
+/** How soon a rotation that the command line asks for begins. */
+const requestPeriodMs = 2_000;
 
 /** Registration: owns the CA keys, the tokens and the node passwords. */
 export class Registration implements Service, RegistrationClient {
+  readonly #dataDir: string;
   readonly #deps: RegistrationDependencies;
   readonly #api: ClusterApi;
   readonly #pki: ServerPki;
@@ -61,11 +65,12 @@ export class Registration implements Service, RegistrationClient {
   readonly #internalApi: InternalApi | undefined;
   #unfollow: (() => void) | undefined;
   #prepared: Promise<void> | undefined;
-  #renewal: Timer | undefined;
+  readonly #timers: Timer[] = [];
   #renewing = false;
   #serverConfig: ServerConfig | undefined;
 
   constructor(config: RegistrationConfig, deps: RegistrationDependencies) {
+    this.#dataDir = config.dataDir;
     this.#deps = deps;
     const { clock, log, clusterApi: api, envelopes } = deps;
     this.#api = api;
@@ -155,12 +160,16 @@ export class Registration implements Service, RegistrationClient {
     await this.#publish();
     this.#unfollow = this.#tokenRotation.follow();
     this.#housekeeping.start();
-    this.#renewal = this.#deps.clock.setInterval(() => void this.#renewInBackground(), renewalPeriodMs);
+    const { clock } = this.#deps;
+    this.#timers.push(
+      clock.setInterval(() => void this.#renewInBackground(), renewalPeriodMs),
+      clock.setInterval(() => void this.#renewOnRequest(), requestPeriodMs),
+    );
   }
 
   async stop(): Promise<void> {
     await this.#internalApi?.stop();
-    this.#renewal?.cancel();
+    for (const timer of this.#timers.splice(0)) timer.cancel();
     this.#unfollow?.();
     this.#housekeeping.stop();
     this.#deferred.stop();
@@ -257,6 +266,15 @@ export class Registration implements Service, RegistrationClient {
   async adminKubeconfig(server: string): Promise<string> {
     const { certPem, keyPem } = await this.#pki.readPair("client-admin");
     return embeddedKubeconfig({ server, caPem: this.#pki.authority("server").bundlePem, certPem, keyPem });
+  }
+
+  async #renewOnRequest(): Promise<void> {
+    try {
+      const files = await takeRotationRequest(this.#dataDir);
+      if (files.length > 0) await this.renewCertificates(files);
+    } catch (error) {
+      this.#deps.log.error({ err: error }, "the certificates that were asked for could not be renewed");
+    }
   }
 
   async #renewInBackground(): Promise<void> {

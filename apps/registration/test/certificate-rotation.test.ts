@@ -18,6 +18,9 @@ import {
   parseBootstrapData,
 } from "@keelson/secret-format";
 import { describe, expect, it } from "vitest";
+import { createSuccessorCas, readCas } from "../src/ca-successors.ts";
+import { checkCertificates } from "../src/certificate-check.ts";
+import { requestRotation } from "../src/rotation-request.ts";
 import { agentIdentity, MovableClock, startRegistration, temporaryFolder } from "./support/fixture.ts";
 import { MemoryEnvelopes } from "./support/memory-envelopes.ts";
 
@@ -76,6 +79,70 @@ describe("leaf certificates", () => {
     expect(readCertificate(admin.certPem).commonName).toBe("system:admin");
     const serving = await second.registration.readCertificate("serving-kube-apiserver");
     expect(readCertificate(serving.certPem).dnsNames).toContain("api.example.test");
+  });
+});
+
+describe("the certificate commands", () => {
+  it("show every certificate on disk with its state", async () => {
+    const clock = new MovableClock();
+    const { registration, dataDir } = await startRegistration({}, { clock });
+    const rows = await checkCertificates(dataDir, clock.now());
+    expect(rows.find(({ file }) => file === "server/tls/client-admin.crt")).toMatchObject({
+      subject: "CN=system:admin,O=system:masters",
+      usages: ["client"],
+      status: "ok",
+    });
+    expect(rows.filter(({ isCa }) => isCa)).toHaveLength(7); // five CAs, and two of them without their chain
+    await writeFile(registration.paths.certificate("client-scheduler"), "garbage");
+    const states = async (days: number): Promise<Record<string, string>> =>
+      Object.fromEntries(
+        (await checkCertificates(dataDir, clock.now() + days * dayMs)).map(({ file, status }) => [file, status]),
+      );
+    expect((await states(250))["server/tls/client-admin.crt"]).toBe("expiring");
+    expect((await states(366))["server/tls/client-admin.crt"]).toBe("expired");
+    expect((await states(366))["server/tls/client-ca.crt"]).toBe("ok");
+    expect((await states(0))["server/tls/client-scheduler.crt"]).toBe("unreadable");
+  });
+
+  it("make the running server renew, within seconds and without a restart", async () => {
+    const { registration, dataDir } = await startRegistration();
+    const renewed = new Promise<readonly string[]>((resolve) => registration.onCertificatesRenewed(resolve));
+    await requestRotation(dataDir, ["client-admin"]);
+    expect(await renewed).toEqual(["client-admin"]);
+    await expect(requestRotation(dataDir, ["nonsense"])).rejects.toMatchObject({ code: "certificate/unknown" });
+  });
+
+  it("replace every CA by a successor that cuts nobody off", async () => {
+    const { registration, dataDir } = await startRegistration();
+    const before = await registration.caBundles();
+    const admin = [readCertificate((await registration.readCertificate("client-admin")).certPem).der];
+    const json = await createSuccessorCas(dataDir, Date.now());
+    expect(await registration.replaceCas(json, false)).toEqual({ ok: true, value: undefined });
+    const after = await registration.caBundles();
+    expect(after.clientCaPem).not.toBe(before.clientCaPem);
+    expect(after.clientCaPem.endsWith(before.clientCaPem)).toBe(true);
+    expect((await registration.authenticate({ clientCertificates: admin })).outcome).toBe("authenticated");
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, "old.crt"), before.serverCaPem);
+    const { certPem } = await registration.readCertificate("serving-kube-apiserver");
+    await writeFile(join(folder, "chain.pem"), certPem);
+    const args = [
+      "verify",
+      "-x509_strict",
+      "-purpose",
+      "sslserver",
+      "-CAfile",
+      "old.crt",
+      "-untrusted",
+      "chain.pem",
+      "chain.pem",
+    ];
+    expect(execFileSync("openssl", args, { cwd: folder, encoding: "utf8" })).toContain("OK");
+    // The same files, laid out by hand, are the same request.
+    expect(await registration.replaceCas(await readCas(registration.paths.root), false)).toEqual({
+      ok: true,
+      value: undefined,
+    });
   });
 });
 

@@ -93,14 +93,43 @@ export class Authority {
       extensions: [
         extension(oids.keyUsage, true, bitString(Buffer.from([0xa0]), 5)),
         extension(oids.extendedKeyUsage, false, sequence(...profile.purposes.map((purpose) => oids[purpose]))),
-        ...(ca.subjectKeyId === undefined
-          ? []
-          : [extension(oids.authorityKeyId, false, sequence(encode(contextTag(0, false), ca.subjectKeyId)))]),
+        ...this.#authorityKeyId,
         ...(names.length === 0 ? [] : [extension(oids.subjectAltName, false, sequence(...names))]),
       ],
     });
     return writePem("CERTIFICATE", der) + certificatesOf(this.bundlePem);
   }
+
+  /** A new CA, signed by this one and followed by its bundle: both are trusted by whoever trusts either. */
+  issueSuccessor(prefix: string, key: KeyObject, nowMs: number): string {
+    const ca = this.certificate;
+    const publicKeyDer = createPublicKey(key).export({ type: "spki", format: "der" });
+    const der = signCertificate(this.#key, {
+      serial: randomSerial(),
+      issuerDer: ca.subjectDer,
+      subjectDer: nameDer(`${prefix}-ca@${Math.floor(nowMs / 1_000)}`, []),
+      notBeforeMs: Math.max(nowMs - backdateMs, ca.notBeforeMs),
+      notAfterMs: Math.min(nowMs + caLifetimeMs, ca.notAfterMs),
+      publicKeyDer,
+      extensions: [...caExtensions(publicKeyDer), ...this.#authorityKeyId],
+    });
+    return writePem("CERTIFICATE", der) + certificatesOf(this.bundlePem);
+  }
+
+  get #authorityKeyId(): Buffer[] {
+    const { subjectKeyId } = this.certificate;
+    if (subjectKeyId === undefined) return [];
+    return [extension(oids.authorityKeyId, false, sequence(encode(contextTag(0, false), subjectKeyId)))];
+  }
+}
+
+/** The extensions of a CA, ahead of who signs it. */
+function caExtensions(publicKeyDer: Uint8Array): Buffer[] {
+  return [
+    extension(oids.keyUsage, true, bitString(Buffer.from([0xa4]), 2)),
+    extension(oids.basicConstraints, true, sequence(boolean(true))),
+    extension(oids.subjectKeyId, false, octetString(keyId(publicKeyDer))),
+  ];
 }
 
 /** A new self-signed CA, `<prefix>-ca@<unix seconds>`; PEM. */
@@ -115,11 +144,7 @@ export function createCaCertificate(prefix: string, key: KeyObject, nowMs: numbe
     notBeforeMs,
     notAfterMs: notBeforeMs + caLifetimeMs,
     publicKeyDer,
-    extensions: [
-      extension(oids.keyUsage, true, bitString(Buffer.from([0xa4]), 2)),
-      extension(oids.basicConstraints, true, sequence(boolean(true))),
-      extension(oids.subjectKeyId, false, octetString(keyId(publicKeyDer))),
-    ],
+    extensions: caExtensions(publicKeyDer),
   });
   return writePem("CERTIFICATE", der);
 }
