@@ -1,6 +1,5 @@
-import { connect, type Socket } from "node:net";
 import { type Clock, errorMessage, KeelsonError, type Timer } from "@keelson/service";
-import { splitAddress } from "./address.ts";
+import { ServerConnection } from "./server-connection.ts";
 
 export interface DialOptions {
   /** How long one attempt may take, in milliseconds. */
@@ -24,7 +23,7 @@ export function dialFirst(
   options: DialOptions,
   clock: Clock,
   events: DialEvents,
-): Promise<{ address: string; socket: Socket }> {
+): Promise<{ address: string; connection: ServerConnection }> {
   return new Promise((resolve, reject) => {
     let next = 0;
     let running = 0;
@@ -42,8 +41,8 @@ export function dialFirst(
     };
 
     const attempt = (address: string): void => {
-      const { host, port } = splitAddress(address);
-      const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
+      const connection = new ServerConnection(address);
+      const { socket } = connection;
       const timer = clock.setTimeout(() => {
         socket.destroy(new Error(`no answer within ${options.timeoutMs} ms`));
       }, options.timeoutMs);
@@ -69,7 +68,7 @@ export function dialFirst(
         }
         settled = true;
         hedge?.cancel();
-        resolve({ address, socket });
+        resolve({ address, connection });
       });
     };
 

@@ -13,6 +13,7 @@ import { dialFirst } from "./dialer.ts";
 import { BalancerMetrics } from "./metrics.ts";
 import type { HealthProbe } from "./probe.ts";
 import { relay } from "./relay.ts";
+import type { ServerConnection } from "./server-connection.ts";
 import { type CheckResult, type ListEffect, ServerList, type ServerStatus } from "./server-list.ts";
 import { StateFile } from "./state-file.ts";
 
@@ -200,26 +201,28 @@ class TcpLoadBalancer implements LoadBalancer {
     const { clock, log } = this.#deps;
     const startedMs = clock.monotonic();
     this.#dial().then(
-      ({ address, socket }) => {
+      ({ address, connection }) => {
         this.#metrics.dialled("success", clock.monotonic() - startedMs);
-        this.#join(client, socket, address);
+        this.#join(client, connection, address);
       },
       (error: unknown) => {
         this.#metrics.dialled("error", clock.monotonic() - startedMs);
         log.warn({ error: errorMessage(error) }, "a client's connection was closed: no server answers");
+        gone(); // a reset may come without a close event
         client.resetAndDestroy();
       },
     );
   }
 
-  #dial(): Promise<{ address: string; socket: Socket }> {
+  #dial(): Promise<{ address: string; connection: ServerConnection }> {
     const { dialTimeoutMs = 2_000, hedgeAfterMs = 250 } = this.#config;
     return dialFirst(this.#list.candidates(), { timeoutMs: dialTimeoutMs, hedgeAfterMs }, this.#deps.clock, {
       failed: (address, reason) => this.#apply(this.#list.dialFailed(address, reason)),
     });
   }
 
-  #join(client: Socket, server: Socket, address: string): void {
+  #join(client: Socket, connection: ServerConnection, address: string): void {
+    const server = connection.socket;
     if (client.destroyed || this.#stopped) {
       server.on("error", () => {});
       server.destroy();
@@ -232,7 +235,7 @@ class TcpLoadBalancer implements LoadBalancer {
       this.#relayed.set(address, pairs);
     }
     pairs.add(pair);
-    relay(client, server, () => {
+    relay(client, connection, () => {
       pairs.delete(pair);
       this.#apply(this.#list.connectionClosed(address));
     });

@@ -1,20 +1,41 @@
 import type { Socket } from "node:net";
+import type { ServerConnection } from "./server-connection.ts";
+
+/** Bytes that may wait for a slow reader before its sender is paused. */
+const queueLimitBytes = 256 * 1024;
 
 /**
- * Relays bytes between two sockets, both directions on their own: back-pressure from the slower reader, and the end of one
- * direction leaves the other open. Calls `done` once, when both sockets are closed.
+ * Relays bytes between a client and a server, both directions on their own: back-pressure from the slower reader, and the
+ * end of one direction leaves the other open. Calls `done` once, when both sockets are closed.
  */
-export function relay(a: Socket, b: Socket, done: () => void): void {
+export function relay(client: Socket, connection: ServerConnection, done: () => void): void {
+  const server = connection.socket;
   let open = 2;
   const onClose = (peer: Socket) => (): void => {
     // A broken direction cannot be repaired: the other side must learn of it.
     peer.destroy();
     if (--open === 0) done();
   };
-  a.once("close", onClose(b));
-  b.once("close", onClose(a));
-  a.on("error", () => {}); // the close event that follows says all there is to say
-  b.on("error", () => {});
-  a.pipe(b);
-  b.pipe(a);
+  client.once("close", onClose(server));
+  server.once("close", onClose(client));
+  client.on("error", () => {}); // the close event that follows says all there is to say
+  server.on("error", () => {});
+
+  connection.deliverTo((bytes) => {
+    client.write(bytes);
+    const waiting = client.writableLength;
+    if (waiting === 0) return "written";
+    return waiting < queueLimitBytes ? "queued" : "full";
+  });
+  client.on("drain", () => server.resume());
+  server.once("end", () => client.end());
+
+  client.on("data", (bytes: Buffer) => {
+    server.write(bytes);
+    if (server.writableLength >= queueLimitBytes) client.pause();
+  });
+  server.on("drain", () => client.resume());
+  client.once("end", () => server.end());
+  client.resume();
+  server.resume();
 }

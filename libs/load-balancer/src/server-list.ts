@@ -26,8 +26,8 @@ export interface ServerStatus {
 }
 
 interface Server extends ServerStatus {
-  state: ServerState;
-  lastFailure: string;
+  /** Its last check or dial failed: whoever is connected to it may wait in vain. */
+  down: boolean;
 }
 
 /** How long a confirmed server stays preferred over those that were healthy before. */
@@ -98,7 +98,7 @@ export class ServerList {
   status(): readonly ServerStatus[] {
     return [...this.#servers.values()]
       .sort((a, b) => preference(b.state) - preference(a.state) || a.address.localeCompare(b.address))
-      .map(({ lastFailure: _, ...status }) => ({ ...status }));
+      .map(({ down: _, ...status }) => status);
   }
 
   /** A connection to the server was opened for a client. */
@@ -120,9 +120,7 @@ export class ServerList {
   dialFailed(address: string, reason: string): ListEffect[] {
     const server = this.#servers.get(address);
     if (server === undefined) return [];
-    server.lastFailure = reason;
-    if (server.state === "standby") server.reason = `registration address, last failure: ${reason}`;
-    else if (server.state !== "invalid") this.#fail(server, reason);
+    this.#fail(server, reason);
     return this.#take();
   }
 
@@ -130,19 +128,20 @@ export class ServerList {
     const server = this.#servers.get(address);
     if (server === undefined || result === "unknown") return [];
     if (result === "ok") return this.#succeed(server, "check", reason);
-    server.lastFailure = reason;
     if (result === "leaving") {
       // New connections go elsewhere; what runs may finish, the server closes it when it goes.
       if (server.state !== "invalid" && server.state !== "standby") this.#move(server, "failed", reason);
       return this.#take();
     }
-    // One that was never confirmed falls only when a connection fails: a check may be too early for it.
-    if (preference(server.state) >= preference("healthy")) this.#fail(server, reason);
-    else if (server.state === "failed") server.reason = reason;
+    // Stock lets unchecked and recovering servers fall by a failed dial only, and then stays for ever with one that accepts
+    // connections and never answers. Our check asks the server itself, so its word counts in every state.
+    this.#fail(server, reason);
     return this.#take();
   }
 
   #succeed(server: Server, by: "dial" | "check", reason: string): ListEffect[] {
+    // A connection that opens shows little: a stopped process accepts them too.
+    if (by === "check") server.down = false;
     switch (server.state) {
       case "unchecked":
       case "failed":
@@ -152,6 +151,7 @@ export class ServerList {
         if (by === "check") {
           if (server.connections > 0) this.#activate(server);
           else this.#move(server, "preferred", reason);
+          this.#leaveTheDown(server);
         }
         break;
       case "healthy":
@@ -186,20 +186,25 @@ export class ServerList {
     this.#move(server, "active", "serves new connections");
   }
 
-  /**
-   * Connections of a failed server are closed, so that clients notice at once and come back elsewhere. While there is no
-   * elsewhere they stay: a lone server that pauses for a moment keeps its watches.
-   */
   #fail(server: Server, reason: string): void {
-    if (server.state === "failed") {
-      server.reason = reason;
-      return;
-    }
-    this.#move(server, "failed", reason);
-    const elsewhere = [...this.#servers.values()].some(
-      (peer) => peer !== server && preference(peer.state) > preference("failed"),
+    if (server.state === "invalid") return;
+    server.down = true;
+    if (server.state === "standby") server.reason = `registration address, last failure: ${reason}`;
+    else this.#move(server, "failed", reason);
+    const elsewhere = [...this.#servers.values()].find(
+      (peer) => peer !== server && !peer.down && preference(peer.state) > preference("standby"),
     );
-    if (elsewhere) this.#closeConnections(server, reason);
+    if (elsewhere !== undefined) this.#closeConnections(server, reason);
+  }
+
+  /**
+   * Connections of a server that is down are closed, so that clients notice at once and come back elsewhere: when it fails,
+   * or, while there was no elsewhere, as soon as one is confirmed. A lone server that pauses for a moment keeps its watches.
+   */
+  #leaveTheDown(confirmed: Server): void {
+    for (const peer of this.#servers.values()) {
+      if (peer !== confirmed && peer.down) this.#closeConnections(peer, `${peer.reason}; ${confirmed.address} answers`);
+    }
   }
 
   #list(server: Server): void {
@@ -217,7 +222,7 @@ export class ServerList {
       reason,
       sinceMs: this.#now(),
       connections: 0,
-      lastFailure: "",
+      down: false,
       ...kind,
     });
     this.#effects.push({ kind: "state", address, from: "invalid", to: state, reason });
