@@ -1,7 +1,13 @@
+import { agentConfig, agentOptions, createAgent } from "@keelson/agent";
 import { defineCommand } from "../cli/command.ts";
+import { daemonOptions, runDaemon } from "../daemon.ts";
+import { reportStepToParent } from "../steps.ts";
+
 export const agentCommand = defineCommand({
-  options: {},
-  async run() {
-    return 0;
+  options: { ...agentOptions, ...daemonOptions },
+  configFile: true,
+  async run({ options }) {
+    const config = agentConfig(options);
+    return runDaemon("agent", options, (deps) => createAgent({ ...config, report: reportStepToParent }, deps));
   },
 });

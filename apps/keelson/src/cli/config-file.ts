@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { errorCode, KeelsonError, type RawOptions } from "@keelson/service";
 import { parse } from "yaml";
 
-export const defaultConfigFile = "/etc/keelson/config.yaml";
+export const defaultConfigFile = "/etc/rancher/k3s/config.yaml";
 
 /**
  * Reads `config.yaml`, then every `*.yaml` of `config.yaml.d` in name order. k3s's rules: keys are long flag names, a
