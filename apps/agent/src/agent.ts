@@ -1,6 +1,5 @@
 import { mkdir } from "node:fs/promises";
 import { join as joinPath } from "node:path";
-import { createKubeClient, type KubeClient } from "@keelson/kube-client";
 import {
   createHttpsProbe,
   createLoadBalancer,
@@ -23,12 +22,12 @@ import {
 } from "@keelson/service";
 import { defaultNodeIp, nodeId, normalizeNodeName } from "./identity/node-name.ts";
 import { nodePassword } from "./identity/node-password.ts";
-import { authorizationOf, type Joined, join } from "./join/join.ts";
+import { authorizationOf, type Joined, type JoinInput, join } from "./join/join.ts";
+import { CertificateRenewal } from "./join/renewal.ts";
 import { SupervisorClient } from "./join/supervisor-client.ts";
 import { writeJoinFiles } from "./join/write-files.ts";
 import { AgentLayout } from "./layout.ts";
-import { NodeKeeper } from "./node/node-keeper.ts";
-import type { NodeFacts } from "./node/node-object.ts";
+import { Membership } from "./membership.ts";
 import { parseApiServers, ServerDiscovery } from "./servers.ts";
 import { type AgentStatus, certificateStatus, type JoinState, problemsOf } from "./status/status.ts";
 import { StatusSocket } from "./status/status-socket.ts";
@@ -76,8 +75,6 @@ export interface Agent extends Service {
   status(): AgentStatus;
 }
 
-const version = "v0.1.0+keelson";
-const kubeletPort = 10_250;
 const tokenFilePollMs = 2_000;
 
 export function createAgent(config: AgentConfig, deps?: Partial<Dependencies>): Agent {
@@ -99,7 +96,7 @@ class AgentProxy implements Agent {
   #nodeName: string;
   #balancer: LoadBalancer | undefined;
   #tunnels: TunnelSet | undefined;
-  #node: NodeKeeper | undefined;
+  #membership: Membership | undefined;
   #joined: Joined | undefined;
   #joinState: JoinState = { state: "joining", attempt: 0, error: undefined };
   #tokenState: AgentStatus["token"] = "unknown";
@@ -171,7 +168,6 @@ class AgentProxy implements Agent {
   async stop(): Promise<void> {
     notifySystemd("STOPPING=1", "stopping");
     this.#stop.abort();
-    this.#node?.stop();
     this.#tunnels?.stop();
     await this.#lifecycle.stop();
   }
@@ -191,7 +187,7 @@ class AgentProxy implements Agent {
         servers: servers.map((server) => ({ ...server, ageMs: Math.round(now - server.sinceMs) })),
       },
       tunnels: this.#tunnels?.status() ?? [],
-      node: this.#node?.state ?? { state: "registering", reason: undefined },
+      node: this.#membership?.status ?? { state: "registering", reason: undefined },
       certificates: this.#joined === undefined ? [] : certificateStatus(this.#joined.leaves, clock.now()),
       clockOffsetMs: this.#joined?.clockSkew?.skewMs,
     };
@@ -204,16 +200,52 @@ class AgentProxy implements Agent {
     const ips = this.#config.nodeIps.length > 0 ? this.#config.nodeIps : [defaultNodeIp()];
     const joined = await this.#joinWithRetries(token, password, ips);
     this.#joined = joined;
+    const membership = new Membership(
+      {
+        config: this.#config,
+        nodeName: this.#nodeName,
+        nodeIps: ips,
+        joined,
+        layout: this.#layout,
+        server: this.loadBalancerUrl,
+      },
+      this.#deps,
+    );
+    this.#membership = membership;
     const written = writeJoinFiles(joined, this.#layout, this.loadBalancerUrl);
     const tunnelOpen = new Promise<void>((resolve) => {
       this.#markTunnel = resolve;
     });
-    this.#startTunnels(joined);
-    const [nodeReady] = [this.#startNode(joined, ips), this.#firstServers(joined, token)];
-    await Promise.all([written, tunnelOpen, nodeReady]);
+    this.#startTunnels(membership);
+    // A kubelet reads the files when it starts; a Node that the agent keeps does not wait for the disk.
+    if (this.#config.kubelet !== undefined) await written;
+    await Promise.all([
+      this.#lifecycle.run("node", membership),
+      this.#followServers(joined, token, membership),
+      written,
+    ]);
+    this.#keepCertificates(() => join(this.#joinInput(token, password, ips)));
+    await Promise.all([tunnelOpen, membership.ready]);
     this.#config.report?.("node", `${this.#nodeName} is Ready`);
     notifySystemd("READY=1", `node ${this.#nodeName} is ready`);
     this.#markReady();
+  }
+
+  #joinInput(token: Token, password: string, ips: readonly string[]): JoinInput {
+    const node = { name: this.#nodeName, password, ips: [...ips, ...(this.#config.nodeExternalIps ?? [])] };
+    return { address: { host: "127.0.0.1", port: this.#balancer!.port }, token, node, layout: this.#layout };
+  }
+
+  #keepCertificates(fetch: () => Promise<Joined>): void {
+    const renew = async (): Promise<void> => {
+      const renewed = await fetch();
+      await writeJoinFiles(renewed, this.#layout, this.loadBalancerUrl);
+      this.#joined = renewed;
+      await this.#membership?.useCertificates(renewed);
+    };
+    const renewal = new CertificateRenewal(() => this.#joined!, renew, this.#deps);
+    renewal.start();
+    this.#lifecycle.onStop("certificate renewal", () => renewal.stop());
   }
 
   async #token(): Promise<Token> {
@@ -231,12 +263,10 @@ class AgentProxy implements Agent {
 
   async #joinWithRetries(token: Token, password: string, ips: readonly string[]): Promise<Joined> {
     const backoff = new Backoff({ initialMs: 500, maxMs: 10_000 });
-    const node = { name: this.#nodeName, password, ips: [...ips, ...(this.#config.nodeExternalIps ?? [])] };
-    const address = { host: "127.0.0.1", port: this.#balancer!.port };
     for (let attempt = 1; ; attempt++) {
       this.#stop.signal.throwIfAborted();
       try {
-        const joined = await join({ address, token, node, layout: this.#layout });
+        const joined = await join(this.#joinInput(token, password, ips));
         this.#tokenState = "ok";
         this.#joinState = { state: "joined" };
         return joined;
@@ -267,21 +297,19 @@ class AgentProxy implements Agent {
       this.#deps.log.warn({ ...(hint === undefined ? {} : { hint }) }, `cannot join yet: ${message}`);
   }
 
-  #startTunnels(joined: Joined): void {
+  #startTunnels(membership: Membership): void {
     const { clock, log } = this.#deps;
-    const tls = {
-      ca: joined.serverCaPem,
-      cert: joined.leaves["client-kubelet"].certPem,
-      key: joined.leaves["client-kubelet"].keyPem,
-    };
     this.#tunnels = new TunnelSet({
-      tls: () => tls,
+      tls: () => {
+        const { serverCaPem, leaves } = this.#joined!;
+        return { ca: serverCaPem, cert: leaves["client-kubelet"].certPem, key: leaves["client-kubelet"].keyPem };
+      },
       clock,
       log,
       policy: {
-        kubeletPort: () => kubeletPort,
+        kubeletPort: () => membership.kubeletPort,
         kubeletHost: () => undefined,
-        allowed: () => undefined,
+        allowed: () => membership.allowed,
         clock,
       },
       onChange: (address, event) => this.#onTunnel(address, event),
@@ -308,7 +336,7 @@ class AgentProxy implements Agent {
   }
 
   /** The servers, as soon as possible: asked of the supervisor, then followed through the Kubernetes API. */
-  async #firstServers(joined: Joined, token: Token): Promise<void> {
+  async #followServers(joined: Joined, token: Token, membership: Membership): Promise<void> {
     const client = new SupervisorClient({
       host: "127.0.0.1",
       port: this.#balancer!.port,
@@ -327,12 +355,11 @@ class AgentProxy implements Agent {
       client.close();
     }
     const { clock, log } = this.#deps;
-    const kube = this.#kubeClient(joined, "client-k3s-controller");
-    const discovery = new ServerDiscovery(kube, (addresses) => this.#setServers(addresses), { clock, log });
-    this.#lifecycle.onStop("server discovery", () => {
-      discovery.stop();
-      kube.close();
+    const discovery = new ServerDiscovery(membership.controllerClient, (addresses) => this.#setServers(addresses), {
+      clock,
+      log,
     });
+    this.#lifecycle.onStop("server discovery", () => discovery.stop());
     discovery.start();
   }
 
@@ -340,30 +367,5 @@ class AgentProxy implements Agent {
     if (this.#stop.signal.aborted) return;
     this.#balancer?.setServers(addresses);
     this.#tunnels?.reconcile(addresses);
-  }
-
-  #startNode(joined: Joined, ips: readonly string[]): Promise<void> {
-    const facts: NodeFacts = {
-      name: this.#nodeName,
-      internalIps: ips,
-      externalIps: this.#config.nodeExternalIps ?? [],
-      labels: this.#config.nodeLabels ?? {},
-      taints: this.#config.nodeTaints ?? [],
-      kubeletPort,
-      version,
-    };
-    const kube = this.#kubeClient(joined, "client-kubelet");
-    this.#lifecycle.onStop("node client", () => kube.close());
-    this.#node = new NodeKeeper(kube, facts, this.#deps);
-    return this.#node.start();
-  }
-
-  #kubeClient(joined: Joined, leaf: "client-kubelet" | "client-k3s-controller"): KubeClient {
-    const { certPem, keyPem } = joined.leaves[leaf];
-    return createKubeClient({
-      server: this.loadBalancerUrl,
-      tls: { ca: joined.serverCaPem, cert: certPem, key: keyPem },
-      userAgent: `keelson-agent/${version}`,
-    });
   }
 }

@@ -1,0 +1,140 @@
+import { createKubeClient, type KubeClient } from "@keelson/kube-client";
+import { fromGoCidr } from "@keelson/protocol/supervisor";
+import { type Dependencies, errorMessage, KeelsonError, type Service } from "@keelson/service";
+import type { AgentConfig } from "./agent.ts";
+import type { Joined } from "./join/join.ts";
+import { kubeletArguments, kubeletPortOf } from "./kubelet/kubelet-arguments.ts";
+import { NodeRuntime } from "./kubelet/node-runtime.ts";
+import type { AgentLayout, LeafName } from "./layout.ts";
+import { NodeKeeper } from "./node/node-keeper.ts";
+import { egressLabel, NodeLabeller } from "./node/node-labeller.ts";
+import type { NodeFacts } from "./node/node-object.ts";
+import type { AgentStatus } from "./status/status.ts";
+import { ClusterAddresses, PodAddresses } from "./tunnel/allowed-addresses.ts";
+import type { AllowedTargets } from "./tunnel/authorizer.ts";
+
+/** Shown by `kubectl get nodes` for nodes without a kubelet. */
+export const agentVersion = "v0.1.0+keelson";
+export const standardKubeletPort = 10_250;
+
+/** What the joined agent does in the cluster as a node: its Node object, its kubelet, and what may be reached through it. */
+export class Membership implements Service {
+  readonly controllerClient: KubeClient;
+  readonly allowed: AllowedTargets | undefined;
+  readonly kubeletPort: number;
+  readonly #kubeletClient: KubeClient;
+  readonly #server: string;
+  readonly #addresses: (AllowedTargets & { start(): void; stop(): void }) | undefined;
+  readonly #node: NodeKeeper | NodeLabeller;
+  readonly #runtime: NodeRuntime | undefined;
+  readonly #deps: Dependencies;
+  #ready: Promise<void> | undefined;
+
+  constructor(
+    input: {
+      config: AgentConfig;
+      nodeName: string;
+      nodeIps: readonly string[];
+      joined: Joined;
+      layout: AgentLayout;
+      /** The load balancer's URL. */
+      server: string;
+    },
+    deps: Dependencies,
+  ) {
+    const { config, joined, nodeName, nodeIps, layout } = input;
+    this.#server = input.server;
+    this.#deps = deps;
+    this.#kubeletClient = this.#client(joined, "client-kubelet");
+    this.controllerClient = this.#client(joined, "client-k3s-controller");
+    const mode = joined.config.EgressSelectorMode;
+    const egress = mode === "pod" || mode === "cluster";
+    if (mode === "pod") this.#addresses = new PodAddresses(this.controllerClient, nodeName, nodeIps, deps);
+    else if (mode === "cluster") {
+      const ranges = (joined.config.ClusterIPRanges ?? []).map(fromGoCidr);
+      this.#addresses = new ClusterAddresses(this.controllerClient, ranges, deps);
+    }
+    this.allowed = this.#addresses;
+    const { kubelet, nodeLabels: labels = {}, nodeTaints: taints = [] } = config;
+    this.kubeletPort = kubeletPortOf(kubelet?.args ?? [], standardKubeletPort);
+    const facts: NodeFacts = {
+      name: nodeName,
+      internalIps: nodeIps,
+      externalIps: config.nodeExternalIps ?? [],
+      labels: egress ? { ...labels, [egressLabel]: "true" } : labels,
+      taints,
+      kubeletPort: this.kubeletPort,
+      version: agentVersion,
+    };
+    if (kubelet === undefined) {
+      this.#node = new NodeKeeper(this.#kubeletClient, facts, deps);
+    } else {
+      this.#node = new NodeLabeller(this.#kubeletClient, facts, egress, deps);
+      this.#runtime = new NodeRuntime(
+        {
+          kubeletPath: kubelet.path,
+          runtimeEndpoint: kubelet.runtimeEndpoint,
+          layout,
+          kubeletArguments: (runtimeEndpoint) =>
+            kubeletArguments({
+              nodeName,
+              nodeIps,
+              labels,
+              taints,
+              layout,
+              config: joined.config,
+              runtimeEndpoint,
+              extra: kubelet.args,
+            }),
+        },
+        deps,
+      );
+    }
+  }
+
+  /** Resolves when the Node is in the cluster. */
+  get ready(): Promise<void> {
+    return this.#ready ?? Promise.resolve();
+  }
+
+  get status(): AgentStatus["node"] {
+    if (this.#runtime !== undefined) {
+      return { state: "kubelet", running: this.#runtime.running, restarts: this.#runtime.restarts };
+    }
+    return (this.#node as NodeKeeper).state;
+  }
+
+  /** Begins. A kubelet that does not come up is shown by status; the node's other duties go on. */
+  async start(): Promise<void> {
+    this.#addresses?.start();
+    this.#ready = this.#node.start();
+    this.#runtime?.start().catch((error: unknown) => {
+      const hint = error instanceof KeelsonError ? error.hint : undefined;
+      this.#deps.log.error({ hint }, `kubelet does not run: ${errorMessage(error)}`);
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#node.stop();
+    this.#addresses?.stop();
+    await this.#runtime?.stop();
+    this.#kubeletClient.close();
+    this.controllerClient.close();
+  }
+
+  /** Certificates were renewed: calls from now on use the new ones. */
+  async useCertificates(joined: Joined): Promise<void> {
+    this.#kubeletClient.retarget(this.#target(joined, "client-kubelet"));
+    this.controllerClient.retarget(this.#target(joined, "client-k3s-controller"));
+    await this.#runtime?.restart();
+  }
+
+  #client(joined: Joined, leaf: LeafName): KubeClient {
+    return createKubeClient({ ...this.#target(joined, leaf), userAgent: `keelson-agent/${agentVersion}` });
+  }
+
+  #target(joined: Joined, leaf: LeafName) {
+    const { certPem: cert, keyPem: key } = joined.leaves[leaf];
+    return { server: this.#server, tls: { ca: joined.serverCaPem, cert, key } };
+  }
+}

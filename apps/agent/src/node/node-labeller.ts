@@ -1,0 +1,50 @@
+import { isNotFound, type KubeClient, resources } from "@keelson/kube-client";
+import { Backoff, type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
+import { type NodeFacts, nodeAnnotations } from "./node-object.ts";
+
+/** The label by which servers know that an agent passes on more than kubelet traffic. */
+export const egressLabel = "egress.k3s.io/cluster";
+
+/** Sets K3s's labels and annotations on the Node that a kubelet registers, once it is there. */
+export class NodeLabeller {
+  readonly #client: KubeClient;
+  readonly #facts: NodeFacts;
+  readonly #egress: boolean;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #backoff = new Backoff({ initialMs: 500, maxMs: 10_000 });
+  #timer: Timer | undefined;
+  #stopped = false;
+
+  constructor(client: KubeClient, facts: NodeFacts, egress: boolean, deps: { clock: Clock; log: Logger }) {
+    this.#client = client;
+    this.#facts = facts;
+    this.#egress = egress;
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+  }
+
+  /** Resolves when the labels are set. */
+  start(): Promise<void> {
+    return new Promise((resolve) => {
+      const turn = async (): Promise<void> => {
+        try {
+          // A merge patch removes what is null: a node that left mode pod or cluster must not keep the label.
+          const labels = { [egressLabel]: this.#egress ? "true" : null };
+          const metadata = { labels, annotations: nodeAnnotations(this.#facts) };
+          await this.#client.patch(resources.nodes, this.#facts.name, { metadata });
+          resolve();
+        } catch (error) {
+          if (!isNotFound(error)) this.#log.warn({ error: errorMessage(error) }, "node labels could not be set yet");
+          if (!this.#stopped) this.#timer = this.#clock.setTimeout(() => void turn(), this.#backoff.next());
+        }
+      };
+      void turn();
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+  }
+}
