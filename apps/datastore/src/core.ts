@@ -11,7 +11,7 @@ import { ValueCache } from "./engine/value-cache.ts";
 import type { Version } from "./engine/version.ts";
 import type { AppendLog, ForeignChanges, LogState } from "./log/append-log.ts";
 import type { WriteScope } from "./queue/write-op.ts";
-import { WriteQueue } from "./queue/write-queue.ts";
+import { type BatchReport, WriteQueue } from "./queue/write-queue.ts";
 import { WatchHub } from "./watch/watch-hub.ts";
 import { KvEncoder } from "./wire/kv-responses.ts";
 
@@ -54,6 +54,8 @@ export class Core implements Service {
   queue!: WriteQueue;
   hub!: WatchHub;
   encoder!: KvEncoder;
+  /** Told of each commit; set by the metrics. */
+  onBatch: ((batch: BatchReport) => void) | undefined;
   readonly #logger: Logger;
   readonly #options: CoreOptions;
   #timers: Timer[] = [];
@@ -90,6 +92,7 @@ export class Core implements Service {
       clock,
       logger: this.#logger,
       onCommitted: (versions, revision) => this.hub.publish(versions, revision),
+      onBatch: (batch) => this.onBatch?.(batch),
     });
     this.#startTimers();
     this.#logger.info(

@@ -1,7 +1,13 @@
+import type { RequestListener } from "node:http";
 import { type Dependencies, type Service, withDefaults } from "@keelson/service";
 import { type CompactionPolicy, Core } from "./core.ts";
+import { healthChecks } from "./gateway/health-checks.ts";
+import { httpEndpoints } from "./gateway/http-endpoints.ts";
+import { JsonGateway } from "./gateway/json-gateway.ts";
 import { openLog } from "./log/open-log.ts";
+import type { DatabaseTlsFiles } from "./log/sql/tls-files.ts";
 import { limitYoungGeneration } from "./memory.ts";
+import { registerMetrics } from "./metrics.ts";
 import { GrpcServer } from "./server/grpc-server.ts";
 import { Listener, type ListenOptions } from "./server/listener.ts";
 import { etcdMethods } from "./services/etcd-methods.ts";
@@ -9,6 +15,8 @@ import { etcdMethods } from "./services/etcd-methods.ts";
 export interface DatastoreConfig {
   /** Database, as kine and k3s take it: `sqlite:///path`, `postgres://…`, `mysql://…`, `http(s)://…` for an etcd. */
   endpoint: string;
+  /** Files for TLS towards the database. */
+  databaseTls?: DatabaseTlsFiles;
   /** Addresses to serve etcd's API on. */
   listen: readonly ListenOptions[];
   /** Client URLs that other machines reach this server by; the listen addresses when empty. */
@@ -36,7 +44,12 @@ const defaultCompaction: CompactionPolicy = { retentionMs: 300_000, minRetain: 1
 export function createDatastore(config: DatastoreConfig, deps: Partial<Dependencies> = {}): Datastore {
   const { log: logger, clock, registry } = withDefaults(deps);
   const addresses: string[] = [];
-  const log = openLog(config.endpoint, { logger, clock, registry });
+  const log = openLog(config.endpoint, {
+    logger,
+    clock,
+    registry,
+    ...(config.databaseTls === undefined ? {} : { tls: config.databaseTls }),
+  });
   const core = new Core({
     log,
     clock,
@@ -47,9 +60,14 @@ export function createDatastore(config: DatastoreConfig, deps: Partial<Dependenc
   });
   const listeners: Listener[] = [];
   let grpc: GrpcServer | undefined;
+  let onHttp: RequestListener | undefined;
   const listen = async (options: ListenOptions): Promise<string> => {
-    grpc ??= new GrpcServer(etcdMethods(core), logger);
-    const listener = new Listener(options, grpc, (_request, response) => response.writeHead(404).end());
+    if (grpc === undefined || onHttp === undefined) {
+      const { methods, alarms } = etcdMethods(core);
+      grpc = new GrpcServer(methods, logger, registerMetrics(core, registry));
+      onHttp = httpEndpoints(new JsonGateway(methods), registry, healthChecks(core, alarms));
+    }
+    const listener = new Listener(options, grpc, onHttp);
     listeners.push(listener);
     const url = await listener.start();
     addresses.push(url);

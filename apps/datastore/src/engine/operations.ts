@@ -49,7 +49,12 @@ export interface TxnOp {
   failure: Operation[];
 }
 
-export type Operation = RangeOp | PutOp | DeleteOp | TxnOp;
+/** A RequestOp with no variant set: decoded, so that it is refused when its turn comes in etcd's order of checks. */
+export interface EmptyOp {
+  kind: "empty";
+}
+
+export type Operation = RangeOp | PutOp | DeleteOp | TxnOp | EmptyOp;
 
 export type CompareResult = "equal" | "greater" | "less" | "notEqual";
 

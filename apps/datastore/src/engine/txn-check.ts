@@ -33,6 +33,8 @@ function checkOperation(op: Operation, opBudget: number): void {
     case "txn":
       checkOperations(op, opBudget);
       break;
+    case "empty":
+      throw etcdErrors.keyNotFound();
     default:
       if (op.key === "") throw etcdErrors.emptyKey();
   }

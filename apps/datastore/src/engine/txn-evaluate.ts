@@ -114,7 +114,7 @@ function runTxn(context: WriteContext, txn: TxnOp, path: Path): TxnOutcome {
   const responses: Outcome[] = [];
   for (const op of path.succeeded ? txn.success : txn.failure) {
     if (op.kind === "txn") responses.push(runTxn(context, op, path.nested[nestedAt++]!));
-    else responses.push(runOperation(context, op));
+    else if (op.kind !== "empty") responses.push(runOperation(context, op));
   }
   return { kind: "txn", succeeded: path.succeeded, responses, afterWrite: context.rows.length > 0 };
 }

@@ -59,7 +59,15 @@ export interface WriteQueueOptions {
   logger: Logger;
   /** Called with versions that are now durable and visible, before their writers are answered. */
   onCommitted(versions: Version[], revision: number): void;
-  onBatch?(batch: { ops: number; rows: number; purged: number; durationMs: number }): void;
+  onBatch?(batch: BatchReport): void;
+}
+
+export interface BatchReport {
+  ops: number;
+  rows: number;
+  purged: number;
+  /** From sending the batch until it was durable. */
+  durationMs: number;
 }
 
 /**
@@ -76,6 +84,7 @@ export class WriteQueue {
   #stopped = false;
   #failure: { error: unknown; atMs: number } | undefined;
   #landed: (() => void)[] = [];
+  readonly #healthListeners = new Set<() => void>();
   #purge: PurgePlan;
   readonly #timers: { cancel(): void }[];
 
@@ -98,6 +107,12 @@ export class WriteQueue {
   /** Why the log cannot be written now; undefined when it can, as far as is known. */
   get failure(): unknown {
     return this.#failure?.error;
+  }
+
+  /** Calls back when {@link failure} comes or goes; returns how to stop that. */
+  onHealthChange(listener: () => void): () => void {
+    this.#healthListeners.add(listener);
+    return () => this.#healthListeners.delete(listener);
   }
 
   submit(op: WriteOp): void {
@@ -143,6 +158,14 @@ export class WriteQueue {
     while (this.#flights.length > 0) await new Promise<void>((resolve) => this.#landed.push(resolve));
   }
 
+  /** Resolves when compaction has nothing left to delete. */
+  async purged(): Promise<void> {
+    while (!this.#stopped && (this.#purge.pending || this.#flights.some(({ purge }) => purge !== undefined))) {
+      this.kick();
+      await new Promise<void>((resolve) => this.#landed.push(resolve));
+    }
+  }
+
   /** Refuses what waits and lets batches that are under way land. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -169,8 +192,7 @@ export class WriteQueue {
     try {
       const turn = this.#o.log.acquire();
       const got = turn instanceof Promise ? await turn : turn;
-      if (this.#failure !== undefined) this.#o.logger.info("the database can be written again");
-      this.#failure = undefined;
+      this.#noteSuccess();
       return got;
     } catch (error) {
       this.#noteFailure(error);
@@ -345,12 +367,22 @@ export class WriteQueue {
   }
 
   #noteFailure(error: unknown): void {
-    if (this.#failure === undefined) this.#o.logger.error({ err: error }, "the database cannot be written");
+    const isNew = this.#failure === undefined;
     this.#failure = { error, atMs: this.#o.clock.monotonic() };
+    if (!isNew) return;
+    this.#o.logger.error({ err: error }, "the database cannot be written");
+    for (const listener of this.#healthListeners) listener();
   }
 
+  #noteSuccess(): void {
+    if (this.#failure === undefined) return;
+    this.#failure = undefined;
+    this.#o.logger.info("the database can be written again");
+    for (const listener of this.#healthListeners) listener();
+  }
+
+  /** Both kinds of waiters look for themselves whether they are done. */
   #signalLanded(): void {
-    if (this.#flights.length > 0) return;
     for (const resolve of this.#landed.splice(0)) resolve();
   }
 }

@@ -20,7 +20,7 @@ const emptyMessage = Buffer.alloc(0);
 
 /** Counts calls for the metrics; every call ends exactly once. */
 export interface CallObserver {
-  onCall(path: string, code: number, startedMs: number): void;
+  onCall(path: string, code: number): void;
 }
 
 /** Serves gRPC calls on HTTP/2 streams. */
@@ -37,30 +37,36 @@ export class GrpcServer {
 
   readonly onRequest = (stream: Http2Stream, headers: RequestHeaders): void => {
     const method = this.#methods.get(headers.path);
-    const call = new Call(stream, headers.path, this.#log, this.#observer);
+    // Paths of no method are not counted: a client could make up any number of them.
+    const call = new Call(stream, headers, this.#log, method === undefined ? undefined : this.#observer);
     if (!headers.contentType.startsWith("application/grpc")) call.fail(notGrpc(headers.contentType));
     else if (method === undefined) call.fail(unknownMethod(headers.path));
-    else if (method.kind === "unary") serveUnary(call, method, { authority: headers.authority });
-    else serveStream(call, method, { authority: headers.authority });
+    else if (method.kind === "unary") serveUnary(call, method);
+    else serveStream(call, method);
   };
 }
 
 /** One call: its stream, whether its headers are out, and how it ended. */
-class Call {
+class Call implements CallInfo {
   readonly stream: Http2Stream;
+  readonly authority: string;
   readonly #path: string;
   readonly #log: Logger;
   readonly #observer: CallObserver | undefined;
-  readonly #startedMs: number;
   #headersSent = false;
+  #abandoned: (() => void) | undefined;
   ended = false;
 
-  constructor(stream: Http2Stream, path: string, log: Logger, observer: CallObserver | undefined) {
+  constructor(stream: Http2Stream, headers: RequestHeaders, log: Logger, observer: CallObserver | undefined) {
     this.stream = stream;
-    this.#path = path;
+    this.authority = headers.authority;
+    this.#path = headers.path;
     this.#log = log;
     this.#observer = observer;
-    this.#startedMs = observer === undefined ? 0 : performance.now();
+  }
+
+  onAbandoned(listener: () => void): void {
+    this.#abandoned = listener;
   }
 
   sendHeaders(): void {
@@ -92,18 +98,19 @@ class Call {
   finish(code: number, trailers: Buffer): void {
     this.ended = true;
     this.stream.end(trailers);
-    this.#observer?.onCall(this.#path, code, this.#startedMs);
+    this.#observer?.onCall(this.#path, code);
   }
 
   /** The client went away. */
   abandon(): void {
     if (this.ended) return;
     this.ended = true;
-    this.#observer?.onCall(this.#path, grpcStatus.canceled, this.#startedMs);
+    this.#observer?.onCall(this.#path, grpcStatus.canceled);
+    this.#abandoned?.();
   }
 }
 
-function serveUnary(call: Call, method: UnaryMethod, info: CallInfo): void {
+function serveUnary(call: Call, method: UnaryMethod): void {
   let request: Buffer | undefined;
   const splitter = new MessageSplitter((message) => {
     request ??= message;
@@ -120,7 +127,7 @@ function serveUnary(call: Call, method: UnaryMethod, info: CallInfo): void {
     onEnd() {
       if (call.ended) return;
       try {
-        const answer = method.call(request ?? emptyMessage, info);
+        const answer = method.call(request ?? emptyMessage, call);
         if (answer instanceof Promise) {
           answer.then(
             (frame) => call.respond(frame),
@@ -136,7 +143,7 @@ function serveUnary(call: Call, method: UnaryMethod, info: CallInfo): void {
   };
 }
 
-function serveStream(call: Call, method: StreamMethod, info: CallInfo): void {
+function serveStream(call: Call, method: StreamMethod): void {
   const { stream } = call;
   let handler: StreamHandler | undefined;
   const close = (): void => {
@@ -180,7 +187,7 @@ function serveStream(call: Call, method: StreamMethod, info: CallInfo): void {
           return stream.pendingBytes;
         },
       },
-      info,
+      call,
     );
   });
 }

@@ -4,7 +4,9 @@
  */
 export interface CallInfo {
   /** The `:authority` or Host the client used. */
-  authority: string;
+  readonly authority: string;
+  /** Calls back when the client gives up before it has its answer. */
+  onAbandoned(listener: () => void): void;
 }
 
 export interface UnaryMethod {

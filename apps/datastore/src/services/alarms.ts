@@ -6,6 +6,9 @@ import { messageMethod } from "./message-method.ts";
 /** The setting that keeps alarms across restarts: `<member id>:<alarm>` separated by commas. */
 const settingName = "alarms";
 
+/** Names by AlarmType. */
+export const alarmNames = ["NONE", "NOSPACE", "CORRUPT"];
+
 interface Alarm {
   memberId: bigint;
   alarm: number;

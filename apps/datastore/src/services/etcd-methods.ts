@@ -1,26 +1,39 @@
 import type { Core } from "../core.ts";
 import type { Method } from "../server/rpc.ts";
 import { Alarms } from "./alarms.ts";
+import { authOffService } from "./auth-off.ts";
 import { clusterService } from "./cluster.ts";
+import { electionService } from "./election.ts";
+import { hashService } from "./hash.ts";
 import { healthService } from "./health.ts";
 import { kvService } from "./kv.ts";
 import { leaseService } from "./lease.ts";
+import { lockService } from "./lock.ts";
 import { maintenanceService } from "./maintenance.ts";
+import { rangeStreamMethod } from "./range-stream.ts";
+import { reflectionMethod } from "./reflection.ts";
 import { watchService } from "./watch.ts";
 
 /** All methods of an etcd on this core. */
-export function etcdMethods(core: Core): Method[] {
+export function etcdMethods(core: Core): { methods: Method[]; alarms: Alarms } {
   const alarms = new Alarms(core);
   const methods: Method[] = [
     ...kvService(core, alarms),
     ...watchService(core),
     ...leaseService(core, alarms),
     ...clusterService(core),
+    rangeStreamMethod(core),
     ...maintenanceService(core, alarms),
+    ...hashService(core),
+    ...authOffService(core),
+    ...lockService(core),
+    ...electionService(core),
   ];
   const names = new Set(methods.map(({ path }) => path.split("/")[1]!));
-  return [
-    ...methods,
-    ...healthService(names, { serving: () => core.queue.failure === undefined, onChange: () => () => {} }),
-  ];
+  const health = healthService(names, {
+    serving: () => core.queue.failure === undefined,
+    onChange: (listener) => core.queue.onHealthChange(listener),
+  });
+  methods.push(...health, reflectionMethod([...names, "grpc.health.v1.Health"]));
+  return { methods, alarms };
 }

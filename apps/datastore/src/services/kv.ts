@@ -5,6 +5,7 @@ import { evaluateRange } from "../engine/range.ts";
 import { checkPut, checkTxn, maxTxnOps } from "../engine/txn-check.ts";
 import { checkRevision, evaluateDelete, evaluatePut, evaluateTxn } from "../engine/txn-evaluate.ts";
 import type { WriteScope } from "../queue/write-op.ts";
+import { checkRequestSize } from "../server/message-splitter.ts";
 import type { UnaryMethod } from "../server/rpc.ts";
 import { decodeDelete, decodePut, decodeRange, decodeTxn, readerOf } from "../wire/kv-requests.ts";
 
@@ -31,6 +32,7 @@ export function kvService(core: Core, alarms: { refuseWhenFull(): void }): Unary
     evaluate: (scope: WriteScope) => Outcome,
   ): Promise<Buffer> =>
     new Promise((resolve, reject) => {
+      checkRequestSize(request);
       let outcome: Outcome;
       let before = 0;
       core.queue.submit({
@@ -97,19 +99,19 @@ export function kvService(core: Core, alarms: { refuseWhenFull(): void }): Unary
       call(request) {
         const reader = readerOf(request);
         let revision = 0;
+        let physical = false;
         while (!reader.done) {
           const tag = reader.tag();
           if (tag === 0x08) revision = reader.int();
+          else if (tag === 0x10) physical = reader.bool();
           else reader.skip(tag);
         }
-        return new Promise((resolve, reject) => {
-          core.queue.submit({
-            bytes: 0,
-            evaluate: (scope) => core.compact(scope, revision),
-            complete: (current) => resolve(encoder.encodeHeader(current)),
-            fail: reject,
+        return core
+          .write((scope) => core.compact(scope, revision))
+          .then(async (current) => {
+            if (physical) await core.queue.purged();
+            return encoder.encodeHeader(current);
           });
-        });
       },
     },
   ];

@@ -2,12 +2,11 @@ import { etcdErrors, services } from "@keelson/protocol/etcd";
 import { type Core, raftTerm } from "../core.ts";
 import type { Method } from "../server/rpc.ts";
 import { unimplemented } from "../server/status.ts";
-import type { Alarms } from "./alarms.ts";
+import { type Alarms, alarmNames } from "./alarms.ts";
 import { messageMethod } from "./message-method.ts";
 
 /** The etcd release whose behaviour this server follows; clients and kube-apiserver derive features from it. */
 export const emulatedEtcdVersion = "3.6.11";
-const alarmNames = ["", "NOSPACE", "CORRUPT"];
 
 /** etcdserverpb.Maintenance, but Hash, HashKV and Snapshot (see snapshot.ts and hash.ts). */
 export function maintenanceService(core: Core, alarms: Alarms): Method[] {

@@ -19,10 +19,8 @@ export function watchService(core: Core): StreamMethod[] {
         });
         return {
           onMessage: (message) => handleRequest(watches, new WireReader(message)),
-          onHalfClose: () => {
-            watches.close();
-            stream.end();
-          },
+          // As in etcd, the watches of a client that has nothing more to say go on.
+          onHalfClose() {},
           onClosed: () => watches.close(),
           onDrain: () => core.hub.pump(),
         };

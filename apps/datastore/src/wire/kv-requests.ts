@@ -152,9 +152,8 @@ export function decodeTxn(reader: WireReader, depth = 0): TxnOp {
   return txn;
 }
 
-/** An operation with no variant set is refused as etcd does it, with "key not found". */
 function decodeOperation(reader: WireReader, depth: number): Operation {
-  let op: Operation | undefined;
+  let op: Operation = { kind: "empty" };
   while (!reader.done) {
     const tag = reader.tag();
     if (tag === 0x0a) op = decodeRange(reader.message());
@@ -163,7 +162,6 @@ function decodeOperation(reader: WireReader, depth: number): Operation {
     else if (tag === 0x22) op = decodeTxn(reader.message(), depth + 1);
     else reader.skip(tag);
   }
-  if (op === undefined) throw etcdErrors.keyNotFound();
   return op;
 }
 
