@@ -13,6 +13,7 @@ export class BackgroundClient {
   readonly history = new History();
   readonly #container: StartedTestContainer;
   #rest = "";
+  #isRunning = true;
   #finished: () => void = () => {};
   readonly #done = new Promise<void>((resolve) => {
     this.#finished = resolve;
@@ -40,7 +41,10 @@ export class BackgroundClient {
     const client = new BackgroundClient(container);
     const stream = await container.logs();
     stream.on("data", (chunk: Buffer | string) => client.#read(String(chunk)));
-    stream.on("end", () => client.#finished());
+    stream.on("end", () => {
+      client.#isRunning = false;
+      client.#finished();
+    });
     return client;
   }
 
@@ -49,6 +53,7 @@ export class BackgroundClient {
     const wanted = this.history.acknowledgements + count;
     const deadline = Date.now() + timeoutMs;
     while (this.history.acknowledgements < wanted) {
+      if (!this.#isRunning) throw new Error("the background client has ended; its last words are above");
       if (Date.now() > deadline) {
         const reasons = this.history
           .refusals(Date.now() - 5_000, Date.now())

@@ -1,6 +1,6 @@
 /**
- * Child process of the storm: asks `/readyz` every 50 ms on one kept connection, as a kubelet would, and reports the
- * latencies when told to. A request that has to wait for the one before it counts from when it was due.
+ * Child process of the storm: asks `/readyz` every 50 ms on connections that it opened before, as kubelets and probes
+ * do, and reports the latencies when told to. A request that has to wait for a connection counts from when it was due.
  */
 import { Agent, request } from "node:https";
 
@@ -12,18 +12,22 @@ interface Start {
 }
 
 const periodMs = 50;
+const connections = 8;
 const latenciesMs: number[] = [];
 let failures = 0;
 
 process.on("message", (message: { start?: Start; stop?: true }) => {
   if (message.start !== undefined) {
     const { server, ...tls } = message.start;
-    const agent = new Agent({ keepAlive: true, maxSockets: 1, ...tls });
-    ask(server, agent, () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: connections, maxFreeSockets: connections, ...tls });
+    let open = 0;
+    const ready = (): void => {
+      if (++open < connections) return;
       latenciesMs.length = 0;
       process.send?.({ ready: true });
       setInterval(() => ask(server, agent), periodMs);
-    });
+    };
+    for (let index = 0; index < connections; index++) ask(server, agent, ready);
   }
   if (message.stop) process.send?.(report());
 });

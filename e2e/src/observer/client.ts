@@ -108,6 +108,13 @@ async function watch(): Promise<void> {
       let silence = setTimeout(() => undefined, 0);
       const path = `${collection}?watch=1&labelSelector=run%3De2e&allowWatchBookmarks=true&resourceVersion=${revision}`;
       const req = request(new URL(path, server), { ...tls, agent: new Agent({ ...tls }) }, (res) => {
+        if (res.statusCode !== 200) {
+          // Not a watch but its refusal: 410 says that the revision is gone, anything else that it is to be tried again.
+          isExpired = res.statusCode === 410;
+          req.destroy();
+          done();
+          return;
+        }
         res.setEncoding("utf8");
         res.on("data", (chunk: string) => {
           alive();
