@@ -1,4 +1,7 @@
+import { certificateCommand } from "./certificate/command.ts";
 import type { Command } from "./cli/command.ts";
+import { nodeCommand } from "./node/command.ts";
+import { tokenCommand } from "./token/command.ts";
 
 /** The whole command tree. Code is loaded by the command that runs, so that an agent carries no server in memory. */
 export const commands: readonly Command[] = [
@@ -17,6 +20,9 @@ export const commands: readonly Command[] = [
     summary: "Run an agent: join this node to a cluster and keep it reachable",
     load: async () => (await import("./agent/command.ts")).agentCommand,
   },
+  tokenCommand,
+  nodeCommand,
+  certificateCommand,
   {
     name: "completion",
     summary: "Print the completion script of a shell",

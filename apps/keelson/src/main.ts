@@ -8,5 +8,8 @@ export async function main(argv: readonly string[]): Promise<void> {
     process.exitCode = await runCommandLine(commands, argv);
   } catch (error) {
     process.exitCode = reportError(error);
+  } finally {
+    // The channel to `keelson dev` would keep a process alive that has nothing more to do.
+    if (process.connected) process.disconnect();
   }
 }

@@ -2,7 +2,7 @@ import { createPrivateKey } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
-import { createEtcdClient, type EtcdClient, type EtcdTls } from "@keelson/etcd-client";
+import { createEtcdClient, type EtcdClient, type EtcdTlsSource } from "@keelson/etcd-client";
 import {
   type Dependencies,
   errorMessage,
@@ -14,6 +14,7 @@ import {
   withDefaults,
 } from "@keelson/service";
 import { RequestAuthenticator } from "./auth/authenticate.ts";
+import { NodeRestriction } from "./auth/node-restriction.ts";
 import { ServiceAccountTokens } from "./auth/service-account-tokens.ts";
 import { type Advertised, ApiEndpoints } from "./controllers/api-endpoints.ts";
 import { ClusterIps } from "./controllers/cluster-ips.ts";
@@ -36,7 +37,7 @@ import type { ApiContext } from "./verbs/call.ts";
 
 export interface KubeApiConfig {
   /** The datastore, an etcd v3 API. */
-  etcd: { endpoints: readonly string[]; tls?: EtcdTls };
+  etcd: { endpoints: readonly string[]; tls?: EtcdTlsSource };
   listen: readonly ListenTarget[];
   /** PEM bundle that verifies client certificates. */
   clientCaPem: string;
@@ -87,7 +88,14 @@ class KubeApiService implements KubeApi {
     const catalog = new KindCatalog();
     const store = new ObjectStore(this.#etcd, new TtlLeases(this.#etcd, deps.clock));
     this.#clusterIps = new ClusterIps(store, catalog, config.serviceCidr);
-    this.#context = { catalog, store, hub: new WatchHub(this.#etcd), clock: deps.clock, clusterIps: this.#clusterIps };
+    this.#context = {
+      catalog,
+      store,
+      hub: new WatchHub(this.#etcd),
+      clock: deps.clock,
+      clusterIps: this.#clusterIps,
+      nodeRestriction: new NodeRestriction(store, catalog),
+    };
     this.#nodes = new KubeletConnections(store, catalog, { egress: config.egress, kubelet: config.kubelet });
     const tokens = this.#tokens();
     this.#dispatcher = new Dispatcher({

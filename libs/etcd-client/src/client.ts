@@ -22,7 +22,7 @@ import {
 } from "@keelson/protocol/etcd";
 import {
   CallFailure,
-  type EtcdTls,
+  type EtcdTlsSource,
   GrpcConnection,
   type GrpcStream,
   type GrpcStreamHandlers,
@@ -32,7 +32,7 @@ import { ResumingWatch, type Watch, type WatchHandlers } from "./watch.ts";
 export interface EtcdClientOptions {
   /** `http://host:port`, `https://host:port` or `unix:///path`; tried in turn, the last good one first. */
   endpoints: readonly string[];
-  tls?: EtcdTls;
+  tls?: EtcdTlsSource;
   /** How long a call may take in all, in milliseconds (5000). */
   timeoutMs?: number;
 }

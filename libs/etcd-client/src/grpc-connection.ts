@@ -15,6 +15,9 @@ export interface EtcdTls {
   key?: string;
 }
 
+/** TLS material, or where to read it at each connect: it may be made, or renewed, after the client. */
+export type EtcdTlsSource = EtcdTls | (() => EtcdTls);
+
 /** Whether a failed call may have reached the server: only a call that never left may be sent again blindly. */
 export class CallFailure extends Error {
   readonly error: RpcError;
@@ -50,12 +53,12 @@ const windowBytes = 4 * 1024 * 1024;
 /** One HTTP/2 connection to one etcd endpoint, opened on first use and opened again after a loss. */
 export class GrpcConnection {
   readonly endpoint: string;
-  readonly #tls: EtcdTls | undefined;
+  readonly #tls: EtcdTlsSource | undefined;
   #session: ClientHttp2Session | undefined;
   #ready: Promise<ClientHttp2Session> | undefined;
   #isClosed = false;
 
-  constructor(endpoint: string, tls: EtcdTls | undefined) {
+  constructor(endpoint: string, tls: EtcdTlsSource | undefined) {
     this.endpoint = endpoint;
     this.#tls = tls;
   }
@@ -185,7 +188,7 @@ export class GrpcConnection {
       const isUnix = this.endpoint.startsWith("unix://");
       const session = connect(isUnix ? "http://localhost" : this.endpoint, {
         settings: { initialWindowSize: windowBytes, enablePush: false },
-        ...this.#tls,
+        ...(typeof this.#tls === "function" ? this.#tls() : this.#tls),
         ...(isUnix ? { createConnection: () => connectSocket(this.endpoint.slice("unix://".length)) } : {}),
       });
       const fail = (cause: unknown): void => {

@@ -1,17 +1,30 @@
+import { createLogger, systemClock } from "@keelson/service";
 import { defineCommand } from "../cli/command.ts";
 import { daemonOptions, runDaemon } from "../daemon.ts";
 import { reportStepToParent } from "../steps.ts";
-import { serverConfig } from "./config.ts";
+import { type ServerConfig, serverConfig } from "./config.ts";
 import { serverOptions } from "./options.ts";
 
 export const serverCommand = defineCommand({
   options: { ...serverOptions, ...daemonOptions },
   configFile: true,
-  async run({ options }) {
+  async run({ options, print }) {
     const config = await serverConfig(options);
+    if (options["cluster-reset"]) {
+      await resetCluster(config);
+      print("The cluster has been reset: this server is its only member. Start it without --cluster-reset.");
+      return 0;
+    }
     return runDaemon("server", options, async (deps) => {
       const { Server } = await import("./compose.ts");
       return new Server(config, deps, reportStepToParent);
     });
   },
 });
+
+/** `--cluster-reset`: makes this server's etcd member the only one, from its own data or a snapshot. */
+async function resetCluster({ values, dataDir, nodeName, nodeIps }: ServerConfig): Promise<void> {
+  const { ServerEtcd } = await import("../etcd/index.ts");
+  const log = createLogger({ name: "server" });
+  await new ServerEtcd({ values, dataDir, nodeName, address: nodeIps[0]! }, { log, clock: systemClock }).reset();
+}

@@ -1,13 +1,14 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createDatastore, type Datastore } from "@keelson/datastore";
 import { createGateway, type Gateway } from "@keelson/gateway";
 import { createKubeApi } from "@keelson/kube-api";
+import { createKubeClient, type KubeClient } from "@keelson/kube-client";
 import { createRegistration, type Registration } from "@keelson/registration";
 import { type Dependencies, KeelsonError, Lifecycle, type Service, writeFileAtomic } from "@keelson/service";
 import type { ReportStep } from "../steps.ts";
 import { clusterSettings } from "./cluster-settings.ts";
 import type { ServerConfig } from "./config.ts";
+import { createDatastorePart, type DatastorePart } from "./datastore-part.ts";
 
 /**
  * All parts of a server in one process, wired as they would be over a network: the datastore and the Kubernetes API on
@@ -18,7 +19,6 @@ export class Server implements Service {
   readonly #deps: Dependencies;
   readonly #report: ReportStep;
   readonly #lifecycle: Lifecycle;
-  readonly #datastoreSocket: string;
   readonly #apiSocket: string;
 
   constructor(config: ServerConfig, deps: Dependencies, report: ReportStep) {
@@ -26,28 +26,28 @@ export class Server implements Service {
     this.#deps = deps;
     this.#report = report;
     this.#lifecycle = new Lifecycle(deps.log);
-    this.#datastoreSocket = join(config.dataDir, "server", "kine.sock");
     this.#apiSocket = join(config.dataDir, "server", "kube-api.sock");
   }
 
   async start(): Promise<void> {
-    const { dataDir, sharesDatastore } = this.#config;
+    const { dataDir } = this.#config;
     await makeDirectory(join(dataDir, "server", "db"));
-    const registration = this.#createRegistration();
-    if (sharesDatastore) {
-      // The cluster's identity lies in the datastore: without it there are no certificates.
-      const datastore = await this.#startDatastore();
+    const part = await createDatastorePart(this.#config, this.#part("datastore"));
+    const registration = this.#createRegistration(part);
+    if (part.sharesIdentity) {
+      await part.startFirst(this.#lifecycle);
       await this.#prepare(registration);
-      await this.#offerDatastore(datastore, registration);
     } else {
-      const [datastore] = await Promise.all([this.#startDatastore(), this.#prepare(registration)]);
-      await this.#offerDatastore(datastore, registration);
+      await Promise.all([part.startFirst(this.#lifecycle), this.#prepare(registration)]);
     }
-    await this.#startKubeApi(registration);
+    this.#report("datastore", await part.startRest(this.#lifecycle, registration));
+    await this.#startKubeApi(registration, part);
     await this.#lifecycle.run("registration", registration);
     this.#report("registration", "tokens and node names");
-    const gateway = await this.#startGateway(registration);
+    const gateway = await this.#startGateway(registration, part);
     await this.#writeKubeconfig(registration);
+    if (part.embedded !== undefined) await part.embedded.attach(this.#kubeClient());
+    await this.#startAgent(registration, gateway);
     this.#report("ready", `https://${gateway.address.host}:${gateway.address.port}`);
   }
 
@@ -59,7 +59,14 @@ export class Server implements Service {
     return { ...this.#deps, log: this.#deps.log.child({ component: name }) };
   }
 
-  #createRegistration(): Registration {
+  /** A client of our own API, ended with the server. */
+  #kubeClient(): KubeClient {
+    const client = createKubeClient({ socketPath: this.#apiSocket, userAgent: "keelson-server" });
+    this.#lifecycle.onStop("API client", () => client.close());
+    return client;
+  }
+
+  #createRegistration(part: DatastorePart): Registration {
     const {
       dataDir,
       tokens,
@@ -71,7 +78,7 @@ export class Server implements Service {
       tlsSans,
       tlsSanSecurity,
       values,
-      sharesDatastore,
+      joinUrl,
     } = this.#config;
     return createRegistration(
       {
@@ -87,9 +94,10 @@ export class Server implements Service {
         tlsSanSecurity,
         cluster: clusterSettings(values),
         ...(values["disable-agent"] ? {} : { nodePasswordFile: values["node-password-file"] }),
-        sharedDatastore: sharesDatastore,
+        sharedDatastore: part.sharesIdentity,
+        ...(joinUrl === undefined ? {} : { joinUrl }),
         kube: { socketPath: this.#apiSocket },
-        etcd: { endpoints: [`unix://${this.#datastoreSocket}`] },
+        etcd: part.client,
       },
       this.#part("registration"),
     );
@@ -100,40 +108,7 @@ export class Server implements Service {
     this.#report("certificates", `cluster CAs and certificates in ${registration.paths.tls}`);
   }
 
-  async #startDatastore(): Promise<Datastore> {
-    const { datastoreEndpoint, nodeName, datastoreListen } = this.#config;
-    const advertised = datastoreListen === undefined ? {} : { advertiseClientUrls: [`https://${datastoreListen}`] };
-    const datastore = createDatastore(
-      {
-        endpoint: datastoreEndpoint,
-        listen: [{ url: `unix://${this.#datastoreSocket}` }],
-        name: nodeName,
-        ...advertised,
-      },
-      this.#part("datastore"),
-    );
-    return this.#lifecycle.run("datastore", datastore);
-  }
-
-  /** Opens the etcd API for tools, with the cluster's etcd certificates. */
-  async #offerDatastore(datastore: Datastore, registration: Registration): Promise<void> {
-    const { datastoreListen } = this.#config;
-    const kind = this.#config.datastoreEndpoint.split(":")[0];
-    if (datastoreListen === undefined) {
-      this.#report("datastore", `${kind}`);
-      return;
-    }
-    const { paths } = registration;
-    const [cert, key, clientCa] = await Promise.all([
-      readFile(paths.certificate("etcd/server-client"), "utf8"),
-      readFile(paths.key("etcd/server-client"), "utf8"),
-      readFile(paths.certificate("etcd/server-ca"), "utf8"),
-    ]);
-    const url = await datastore.listen({ url: `https://${datastoreListen}`, tls: { cert, key, clientCa } });
-    this.#report("datastore", `${kind}, etcd API at ${url}`);
-  }
-
-  async #startKubeApi(registration: Registration): Promise<void> {
+  async #startKubeApi(registration: Registration, part: DatastorePart): Promise<void> {
     const { advertise, values, httpsPort } = this.#config;
     const [{ clientCaPem, requestHeaderCaPem, serverCaPem }, serviceKey, apiClient] = await Promise.all([
       registration.caBundles(),
@@ -143,7 +118,7 @@ export class Server implements Service {
     const client = { ca: serverCaPem, cert: apiClient.certPem, key: apiClient.keyPem };
     const kubeApi = createKubeApi(
       {
-        etcd: { endpoints: [`unix://${this.#datastoreSocket}`] },
+        etcd: part.client,
         listen: [{ socketPath: this.#apiSocket }],
         clientCaPem,
         requestHeaderCaPem,
@@ -162,7 +137,7 @@ export class Server implements Service {
     this.#report("api", "Kubernetes API");
   }
 
-  async #startGateway(registration: Registration): Promise<Gateway> {
+  async #startGateway(registration: Registration, part: DatastorePart): Promise<Gateway> {
     const { bindAddress, httpsPort, dataDir, values } = this.#config;
     const gateway: Gateway = createGateway(
       {
@@ -171,6 +146,7 @@ export class Server implements Service {
         kubeApi: { socketPath: this.#apiSocket },
         listenerDirectory: join(dataDir, "server", "tls"),
         staticDirectory: join(dataDir, "server", "static"),
+        ...(part.embedded === undefined ? {} : { dbInfo: () => part.embedded!.etcd.dbInfo() }),
         tunnel: {
           mode: egressMode(values["egress-selector-mode"]),
           kubeApi: { socketPath: this.#apiSocket },
@@ -182,6 +158,29 @@ export class Server implements Service {
     await this.#lifecycle.run("gateway", gateway);
     this.#report("gateway", `https://${gateway.address.host}:${gateway.address.port}`);
     return gateway;
+  }
+
+  /** The server as a node of its own cluster, unless --disable-agent. */
+  async #startAgent(registration: Registration, gateway: Gateway): Promise<void> {
+    const { values, dataDir, nodeName, nodeIps, agentToken } = this.#config;
+    if (values["disable-agent"]) return;
+    const { createAgent } = await import("@keelson/agent");
+    const { port } = gateway.address;
+    const agent = createAgent(
+      {
+        servers: [`https://${loopbackOf(this.#config.bindAddress)}:${port}`],
+        token: agentToken ?? registration.serverToken,
+        dataDir,
+        nodeName,
+        nodePasswordFile: values["node-password-file"],
+        lbPort: values["lb-server-port"],
+        nodeIps,
+        nodeLabels: { "node-role.kubernetes.io/control-plane": "true" },
+        report: this.#report,
+      },
+      this.#part("agent"),
+    );
+    await this.#lifecycle.run("agent", agent);
   }
 
   async #writeKubeconfig(registration: Registration): Promise<void> {

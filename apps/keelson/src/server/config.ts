@@ -21,8 +21,8 @@ export interface ServerConfig {
   /** Endpoint string of the datastore; SQLite below the data directory when none was given. */
   datastoreEndpoint: string;
   datastoreTls: { caFile: string | undefined; certFile: string | undefined; keyFile: string | undefined };
-  /** Whether other servers share the datastore, so that this one takes its identity from there. */
-  sharesDatastore: boolean;
+  /** `--server`: the cluster to join. */
+  joinUrl: string | undefined;
   /** `ip:port` of the etcd API for people and tools, or undefined. */
   datastoreListen: string | undefined;
   kubeconfig: { path: string; mode: number };
@@ -57,7 +57,7 @@ export async function serverConfig(values: ServerValues): Promise<ServerConfig> 
       certFile: values["datastore-certfile"],
       keyFile: values["datastore-keyfile"],
     },
-    sharesDatastore: endpoint !== undefined && endpoint !== "" && !endpoint.startsWith("sqlite:"),
+    joinUrl: values.server,
     datastoreListen: values["datastore-listen-address"] || undefined,
     kubeconfig: { path: values["write-kubeconfig"] ?? join(dataDir, "server", "cred", "keelson.yaml"), mode },
     values,

@@ -1,4 +1,5 @@
 import { defineOptions } from "@keelson/service";
+import { etcdOptions } from "../etcd/options.ts";
 
 /** Flags of `keelson server`: k3s's names, variables and defaults where the meaning is the same. */
 export const serverOptions = defineOptions({
@@ -31,6 +32,14 @@ export const serverOptions = defineOptions({
     help: "File with the agent token",
   },
 
+  server: {
+    type: "string",
+    short: "s",
+    env: "K3S_URL",
+    placeholder: "url",
+    help: "Join the cluster of this server (with its embedded etcd), https://<fixed registration address>:6443",
+  },
+
   "bind-address": { type: "string", default: "0.0.0.0", placeholder: "ip", help: "Address the gateway listens on" },
   "https-listen-port": { type: "number", default: 6443, placeholder: "port", help: "Port of the gateway" },
   "advertise-address": {
@@ -54,6 +63,13 @@ export const serverOptions = defineOptions({
   },
   "node-ip": { type: "list", short: "i", placeholder: "ip", help: "Addresses of this server (found by itself)" },
   "disable-agent": { type: "boolean", help: "Do not register this server as a node" },
+  "lb-server-port": {
+    type: "number",
+    default: 6444,
+    env: "K3S_LB_SERVER_PORT",
+    placeholder: "port",
+    help: "Load balancer port of this server's own agent",
+  },
   "node-password-file": {
     type: "string",
     default: "/etc/rancher/node/password",
@@ -92,6 +108,8 @@ export const serverOptions = defineOptions({
     placeholder: "ip:port",
     help: 'Where the etcd API is offered to clients with a certificate ("" for nowhere)',
   },
+
+  ...etcdOptions,
 
   "cluster-cidr": { type: "list", default: ["10.42.0.0/16"], placeholder: "cidr", help: "Networks of pods" },
   "service-cidr": { type: "list", default: ["10.43.0.0/16"], placeholder: "cidr", help: "Networks of services" },

@@ -1,0 +1,27 @@
+import { defineOptions, KeelsonError } from "@keelson/service";
+import { formatTable } from "./table.ts";
+
+/** `-o` of commands that list something. */
+export const outputOptions = defineOptions({
+  output: { type: "string", short: "o", default: "table", placeholder: "format", help: "table, json or yaml" },
+});
+
+/** Prints a list in the wanted form; `toRow` makes the table's row of an item. */
+export async function printList<T>(
+  print: (line: string) => void,
+  format: string,
+  items: readonly T[],
+  headings: readonly string[],
+  toRow: (item: T) => readonly string[],
+): Promise<void> {
+  switch (format) {
+    case "table":
+      return print(formatTable(headings, items.map(toRow)));
+    case "json":
+      return print(JSON.stringify(items, undefined, 2));
+    case "yaml":
+      return print((await import("yaml")).stringify(items).trimEnd());
+    default:
+      throw new KeelsonError("option/invalid", `--output must be table, json or yaml, got "${format}"`);
+  }
+}
