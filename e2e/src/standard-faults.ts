@@ -21,14 +21,20 @@ export function balancerFaults(): PlannedFaults {
 /** The only database: away as long as it is down, and a bounded time more. */
 export function databaseFaults(name = "database"): PlannedFaults {
   return (["kill", "restart", "pause", "disconnect"] as const).map((kind) =>
-    planned(kind, name, "database", heldMs + startMs(kind) + bounds.afterDatabase),
+    planned(kind, name, "database", heldMs + extraDowntimeMs[kind] + bounds.afterDatabase),
   );
 }
 
-/** A database that was killed recovers its log before it answers; that is its own downtime. */
-function startMs(kind: FaultKind): number {
-  return kind === "kill" || kind === "restart" ? 3_000 : 0;
-}
+/**
+ * What its own downtime has beyond the time that it is held down: one that starts recovers its log first; one that is
+ * cut off leaves attempts to connect without an answer, which end with their timeout.
+ */
+const extraDowntimeMs: Readonly<Record<FaultKind, number>> = {
+  kill: 3_000,
+  restart: 3_000,
+  pause: 0,
+  disconnect: 3_000,
+};
 
 function planned(kind: FaultKind, node: string, role: string, maxOutageMs: number): PlannedFaults[number] {
   return {
