@@ -148,12 +148,10 @@ class LocalCluster {
   }
 
   #printNextSteps(): void {
-    const { line, kubeconfig, dataDir } = {
-      line: (text = "") => this.#progress.line(text),
-      kubeconfig: this.#plan.kubeconfig,
-      dataDir: relative(process.cwd(), this.#plan.servers[0]!.dataDir) || ".",
-    };
-    const tls = join(dataDir, "server", "tls", "etcd");
+    const line = (text = ""): void => this.#progress.line(text);
+    const { kubeconfig, servers, agents } = this.#plan;
+    const inside = relative(process.cwd(), servers[0]!.dataDir);
+    const tls = join(inside.startsWith("..") ? servers[0]!.dataDir : inside, "server", "tls", "etcd");
     line();
     line(`The cluster is up after ${this.#progress.elapsedSeconds} s. In another terminal:`);
     line();
@@ -161,11 +159,10 @@ class LocalCluster {
     line("  kubectl get nodes -o wide");
     line("  kubectl create configmap hello --from-literal=from=keelson");
     line("  kubectl get configmap hello -o yaml --watch");
-    for (const agent of this.#plan.agents.slice(0, 1)) {
+    for (const agent of agents.slice(0, 1)) {
       line(`  kubectl --server https://${agent.lbAddress} get nodes      (through ${agent.name}'s load balancer)`);
     }
-    const datastore = this.#plan.servers[0]!.args.find((arg) => arg.startsWith("--datastore-listen-address="));
-    line(`  etcdctl --endpoints https://${datastore?.split("=")[1]} --cacert ${tls}/server-ca.crt \\`);
+    line(`  etcdctl --endpoints https://${servers[0]!.datastoreAddress} --cacert ${tls}/server-ca.crt \\`);
     line(`    --cert ${tls}/client.crt --key ${tls}/client.key get --prefix /registry/ --keys-only`);
     line();
     line("Ctrl-C stops it.");

@@ -24,12 +24,14 @@ export interface DevPlan {
   registrationAddress: string;
   /** True when a local balancer must stand in front of several servers. */
   needsBalancer: boolean;
-  servers: readonly (PlannedProcess & { address: string })[];
+  servers: readonly (PlannedProcess & { address: string; datastoreAddress: string })[];
   agents: readonly (PlannedProcess & { lbAddress: string })[];
   kubeconfig: string;
 }
 
 const registrationHost = "127.0.0.1";
+/** Ports of one etcd member: client, peer, metrics. */
+const etcdPorts = 3;
 
 /**
  * Lays out a local cluster on loopback. One server sits on the registration address itself; several get loopback
@@ -48,6 +50,7 @@ export function planDev(input: DevPlanInput): DevPlan {
       name,
       dataDir,
       address: `${host}:${input.httpsPort}`,
+      datastoreAddress: `${host}:${input.datastorePort}`,
       args: [
         "server",
         `--data-dir=${dataDir}`,
@@ -95,7 +98,11 @@ export function planDev(input: DevPlanInput): DevPlan {
 function datastoreArgs(input: DevPlanInput, index: number): string[] {
   if (input.datastoreEndpoint !== undefined) return [`--datastore-endpoint=${input.datastoreEndpoint}`];
   if (input.servers === 1) return [];
-  return index === 0 ? ["--cluster-init"] : [`--server=https://127.0.1.1:${input.httpsPort}`];
+  // Every etcd also listens on loopback, which all servers of this machine share.
+  const client = input.datastorePort + index * etcdPorts;
+  const ports = [`--etcd-client-port=${client}`, `--etcd-peer-port=${client + 1}`, `--etcd-metrics-port=${client + 2}`];
+  const origin = index === 0 ? "--cluster-init" : `--server=https://127.0.1.1:${input.httpsPort}`;
+  return [origin, ...ports];
 }
 
 function invalid(message: string): KeelsonError {
