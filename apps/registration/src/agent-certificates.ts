@@ -62,7 +62,7 @@ export class AgentCertificates {
     const verified = await this.#passwords.verify(request.node, request.caller);
     if (!verified.ok) {
       const { code, hint } = verified.refusal;
-      this.#log.warn({ kind, node: request.node.name?.slice(0, 64), code, hint }, "certificate refused");
+      this.#log.debug({ kind, node: request.node.name?.slice(0, 64), code, hint }, "certificate refused");
       return verified;
     }
     const { nodeName } = verified.value;

@@ -1,5 +1,6 @@
 export { ComponentIdentity, type ComponentIdentityOptions } from "./api/component-identity.ts";
 export { createRegistrationHttpClient, type RegistrationHttpOptions } from "./api/http-client.ts";
+export { PinnedServer } from "./api/pinned-server.ts";
 export type { ComponentName } from "./api/wire.ts";
 export {
   createBootstrapToken,

@@ -1,7 +1,7 @@
 import { clockSkew, compareCriticalConfig, type ServerConfig } from "@keelson/protocol/supervisor";
-import { type BootstrapData, hashCaBundle, parseBootstrapData, parseToken } from "@keelson/secret-format";
+import { type BootstrapData, parseBootstrapData } from "@keelson/secret-format";
 import { type Clock, errorMessage, KeelsonError, type Logger } from "@keelson/service";
-import { downloadCa, httpsGet } from "./api/https-get.ts";
+import { PinnedServer } from "./api/pinned-server.ts";
 
 export interface ServerJoinOptions {
   /** Any running server, or the fixed registration address: `https://host:port`. */
@@ -21,12 +21,13 @@ export class ServerJoin {
   readonly #options: ServerJoinOptions;
   readonly #clock: Clock;
   readonly #log: Logger;
-  #ca: string | undefined;
+  readonly #server: PinnedServer;
 
   constructor(options: ServerJoinOptions, clock: Clock, log: Logger) {
     this.#options = options;
     this.#clock = clock;
     this.#log = log;
+    this.#server = new PinnedServer(options.url, options.token, log);
   }
 
   /**
@@ -38,7 +39,7 @@ export class ServerJoin {
     let theirs: unknown;
     try {
       const sentAtMs = this.#clock.now();
-      const answer = await this.#get("/v1-k3s/config", "node", agentToken ?? token);
+      const answer = await this.#server.call("node", { path: "/v1-k3s/config", token: agentToken ?? token });
       this.#reportSkew(answer.date, sentAtMs);
       if (answer.status !== 200) throw new Error(`status ${answer.status}`);
       theirs = JSON.parse(answer.body.toString("utf8"));
@@ -61,7 +62,7 @@ export class ServerJoin {
 
   /** The bootstrap data of the cluster; undefined when that server hands out none (it is not on embedded etcd). */
   async fetchBootstrap(): Promise<BootstrapData | undefined> {
-    const answer = await this.#get("/v1-k3s/server-bootstrap", "server", this.#options.token);
+    const answer = await this.#server.call("server", { path: "/v1-k3s/server-bootstrap" });
     if (answer.status === 200) return parseBootstrapData(answer.body.toString("utf8"));
     if (answer.status === 401 || answer.status === 403) {
       throw new KeelsonError("token/rejected", `${this.#options.url} does not accept this server token`, {
@@ -74,30 +75,6 @@ export class ServerJoin {
       "server/bootstrap",
       `${this.#options.url} answered ${answer.status} to the bootstrap request`,
     );
-  }
-
-  async #get(path: string, user: string, token: string): ReturnType<typeof httpsGet> {
-    this.#ca ??= await this.#verifiedCa();
-    const password = parseToken(token).password;
-    const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
-    return httpsGet(this.#options.url, path, { ca: this.#ca, authorization });
-  }
-
-  /** The cluster's CA, held against the pin before a password is sent anywhere. */
-  async #verifiedCa(): Promise<string> {
-    const ca = await downloadCa(this.#options.url);
-    const { caHash } = parseToken(this.#options.token);
-    const actual = hashCaBundle(ca);
-    if (caHash === undefined || caHash === "") {
-      this.#log.warn("the token has no CA hash, so the server is trusted on first use; the full token is safer");
-    } else if (caHash.toLowerCase() !== actual) {
-      throw new KeelsonError(
-        "token/ca-mismatch",
-        `token CA hash does not match the Cluster CA certificate hash: ${caHash} != ${actual}`,
-        { hint: "the address belongs to another cluster, or someone is between" },
-      );
-    }
-    return ca;
   }
 
   #reportSkew(date: string | undefined, sentAtMs: number): void {

@@ -22,7 +22,7 @@ import {
 import { record, text } from "./calls.ts";
 import { componentBundles, componentCertificates, registrationClientFile } from "./component-certificates.ts";
 import { postMessage } from "./http-client.ts";
-import { downloadCa } from "./https-get.ts";
+import { basicAuthorization, downloadCa } from "./https-call.ts";
 import { type ComponentName, enrolPath } from "./wire.ts";
 
 export interface ComponentIdentityOptions {
@@ -194,6 +194,6 @@ export class ComponentIdentity implements Service {
         { hint: "the address belongs to another cluster, or someone is between" },
       );
     }
-    return { ca, authorization: `Basic ${Buffer.from(`server:${password}`).toString("base64")}` };
+    return { ca, authorization: basicAuthorization("server", password) };
   }
 }

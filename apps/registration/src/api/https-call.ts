@@ -1,6 +1,17 @@
 import { request } from "node:https";
 import { errorMessage, KeelsonError } from "@keelson/service";
 
+export interface HttpsCall {
+  /** `https://host:port`. */
+  url: string;
+  path: string;
+  method?: "GET" | "PUT";
+  body?: string;
+  /** Without it the server is not verified: only for `/cacerts`, whose answer the token's pin decides about. */
+  ca?: string;
+  authorization?: string;
+}
+
 export interface HttpsAnswer {
   status: number;
   body: Buffer;
@@ -11,16 +22,8 @@ export interface HttpsAnswer {
 const timeoutMs = 15_000;
 const maxBodyBytes = 1024 * 1024;
 
-/**
- * One GET. Without `ca` the server is not verified: only for `/cacerts`, whose answer the token's pin decides about. Throws
- * `server/unreachable`.
- */
-export function httpsGet(
-  url: string,
-  path: string,
-  trust: { ca?: string; authorization?: string } = {},
-): Promise<HttpsAnswer> {
-  const { ca, authorization } = trust;
+/** One call to a server's supervisor API. Throws `server/unreachable`; any status is an answer. */
+export function httpsCall({ url, path, method = "GET", body, ca, authorization }: HttpsCall): Promise<HttpsAnswer> {
   return new Promise((resolve, reject) => {
     const fail = (cause: unknown): void =>
       reject(
@@ -33,6 +36,7 @@ export function httpsGet(
     const req = request(
       new URL(path, url),
       {
+        method,
         agent: false,
         signal: AbortSignal.timeout(timeoutMs),
         ...(ca === undefined ? { rejectUnauthorized: false } : { ca }),
@@ -53,15 +57,20 @@ export function httpsGet(
       },
     );
     req.on("error", fail);
-    req.end();
+    req.end(body);
   });
 }
 
 /** The bytes of `/cacerts`, not verified yet. */
 export async function downloadCa(url: string): Promise<string> {
-  const { status, body } = await httpsGet(url, "/cacerts");
+  const { status, body } = await httpsCall({ url, path: "/cacerts" });
   if (status === 200) return body.toString("utf8");
   throw new KeelsonError("server/no-ca", `${url} does not hand out its CA (status ${status})`, {
     hint: "check that the address is that of a K3s or Keelson server",
   });
+}
+
+/** `Basic user:password`. */
+export function basicAuthorization(user: string, password: string): string {
+  return `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
 }
