@@ -149,7 +149,11 @@ describe.skipIf(lacks("etcd")).each(servers)("the etcd3 client on %s", (_, start
     await watcher.cancel();
     expect(seen).toEqual(["put watched/0 0 -", "put watched/1 1 -", "put watched/1 2 1", "delete watched/1 2"]);
     // etcd3 1.1 looks the filter up by this spelling, whatever its types say.
-    const onlyDeletes = await client.watch().key("watched/0").ignore("Put" as "put").create();
+    const onlyDeletes = await client
+      .watch()
+      .key("watched/0")
+      .ignore("Put" as "put")
+      .create();
     const deleted = new Promise((resolve) => onlyDeletes.on("delete", resolve));
     onlyDeletes.on("put", () => expect.fail("puts are filtered"));
     await client.put("watched/0").value("x");

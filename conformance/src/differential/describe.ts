@@ -5,7 +5,25 @@ import type { Step } from "./steps.ts";
 /** A script and where its answers part, as a person reads it. */
 export function describeDifference(script: readonly Step[], expected: unknown, actual: unknown): string {
   const steps = script.map((step, index) => `  ${index + 1}. ${describeStep(step)}`);
-  return `${steps.join("\n")}\netcd answers:\n${indent(expected)}\nthe adapter answers:\n${indent(actual)}`;
+  const [shownExpected, shownActual] = withoutCommonLines(lines(expected), lines(actual));
+  return `${steps.join("\n")}\netcd answers:\n${shownExpected}\nthe adapter answers:\n${shownActual}`;
+}
+
+const contextLines = 4;
+
+/** Long answers shrink to where they part. */
+function withoutCommonLines(expected: string[], actual: string[]): [string, string] {
+  const shorter = Math.min(expected.length, actual.length);
+  let same = 0;
+  while (same < shorter && expected[same] === actual[same]) same++;
+  let sameAtEnd = 0;
+  while (sameAtEnd < shorter - same && expected.at(-1 - sameAtEnd) === actual.at(-1 - sameAtEnd)) sameAtEnd++;
+  const cut = (all: string[]): string => {
+    const from = Math.max(0, same - contextLines);
+    const to = Math.min(all.length, all.length - sameAtEnd + contextLines);
+    return [...(from > 0 ? ["  ..."] : []), ...all.slice(from, to), ...(to < all.length ? ["  ..."] : [])].join("\n");
+  };
+  return [cut(expected), cut(actual)];
 }
 
 /** One step on one line: what is at its default is left out. */
@@ -26,6 +44,6 @@ function isDefault(value: unknown): boolean {
   return value === undefined || value === 0 || value === 0n || value === false;
 }
 
-function indent(value: unknown): string {
-  return inspect(value, { depth: 12, breakLength: 140, sorted: true }).replace(/^/gm, "  ");
+function lines(value: unknown): string[] {
+  return inspect(value, { depth: 12, breakLength: 140, sorted: true }).replace(/^/gm, "  ").split("\n");
 }
