@@ -1,7 +1,3 @@
-export {
-  createTunnelHub,
-  type DialOptions,
-  type HubSession,
-  type TunnelHub,
-  type TunnelHubOptions,
-} from "./tunnel-hub.ts";
+export type { DialOptions } from "./node-dialer.ts";
+export type { ReplicaTls } from "./replicas/hand-over.ts";
+export { createTunnelHub, type HubSession, type TunnelHub, type TunnelHubOptions } from "./tunnel-hub.ts";

@@ -9,7 +9,6 @@ import {
   anyCapability,
   capabilityHeader,
   commonCapabilities,
-  DialError,
   formatCapabilities,
   parseCapabilities,
   TunnelSession,
@@ -19,15 +18,11 @@ import { refuseConnect, relayConnect } from "./egress/connect-request.ts";
 import { dialDirect } from "./egress/dial-direct.ts";
 import { EgressError } from "./egress/egress-error.ts";
 import { NodeTable } from "./egress/node-table.ts";
-import {
-  type AddressTable,
-  type EgressMode,
-  parseAuthority,
-  type Route,
-  routeOf,
-  stockAgentAllows,
-} from "./egress/route.ts";
+import { type AddressTable, type EgressMode, parseAuthority, type Route, routeOf } from "./egress/route.ts";
 import { HubMetrics } from "./hub-metrics.ts";
+import { type DialOptions, defaultDialTimeoutMs, NodeDialer } from "./node-dialer.ts";
+import { handOverHeader, type ReplicaTls } from "./replicas/hand-over.ts";
+import { RedisDirectory, type SharedDirectory } from "./replicas/shared-directory.ts";
 import { type DirectoryEntry, SessionDirectory } from "./session-directory.ts";
 
 export interface TunnelHubOptions {
@@ -43,6 +38,14 @@ export interface TunnelHubOptions {
   loopback?: string;
   /** How long a dial may take, in milliseconds (10000). */
   dialTimeoutMs?: number;
+  /** Several gateways behind one address: a stream reaches the one that holds the node's session. */
+  replicas?: {
+    /** `redis://host:6379`: where replicas tell each other which nodes they hold. */
+    redisUrl: string;
+    /** `host:port` under which other replicas reach this gateway; asked when it is needed. */
+    advertise: () => string;
+    tls: () => ReplicaTls;
+  };
 }
 
 /** One session as status shows it. */
@@ -56,12 +59,6 @@ export interface HubSession {
   silentMs: number;
   proven: boolean;
   leaving: boolean;
-}
-
-export interface DialOptions {
-  timeoutMs?: number;
-  /** The dial is for the kubelet or its streaming port on the agent's loopback. */
-  route?: Extract<Route, { via: "tunnel" }>;
 }
 
 /** The gateway's end of all tunnels: sessions of agents in, streams to nodes out. */
@@ -79,7 +76,6 @@ export function createTunnelHub(options: TunnelHubOptions, deps: Dependencies): 
   return new SessionHub(options, deps);
 }
 
-const defaultDialTimeoutMs = 10_000;
 /** An older session that does not answer a ping in this time is closed; a newer one has taken its place. */
 const doubtMs = 5_000;
 const noTable: AddressTable = { nodeByName: () => undefined, nodeByIp: () => undefined, nodeOfPodIp: () => undefined };
@@ -89,6 +85,8 @@ class SessionHub implements TunnelHub {
   readonly #deps: Dependencies;
   readonly #directory = new SessionDirectory();
   readonly #metrics: HubMetrics;
+  readonly #shared: SharedDirectory | undefined;
+  readonly #dialer: NodeDialer;
   #kube: KubeClient | undefined;
   #table: NodeTable | undefined;
   #stopping = false;
@@ -97,10 +95,23 @@ class SessionHub implements TunnelHub {
     this.#options = options;
     this.#deps = deps;
     this.#metrics = new HubMetrics(deps.registry, () => this.#directory.all());
+    const { replicas } = options;
+    if (replicas !== undefined) {
+      this.#shared = new RedisDirectory(replicas.redisUrl, replicas.advertise, () => this.#directory.nodes, deps);
+    }
+    this.#dialer = new NodeDialer({
+      directory: this.#directory,
+      table: () => this.#table ?? noTable,
+      replicas: this.#shared === undefined ? undefined : { shared: this.#shared, tls: replicas!.tls },
+      timeoutMs: options.dialTimeoutMs ?? defaultDialTimeoutMs,
+      metrics: this.#metrics,
+      clock: deps.clock,
+    });
   }
 
   async start(): Promise<void> {
     const { kubeApi, mode = "agent" } = this.#options;
+    await this.#shared?.start();
     if (kubeApi === undefined) return;
     this.#kube = createKubeClient({ ...kubeApi, userAgent: "keelson-gateway" });
     this.#table = new NodeTable(this.#kube, mode, this.#deps);
@@ -111,6 +122,7 @@ class SessionHub implements TunnelHub {
     this.#stopping = true;
     this.#table?.stop();
     this.#kube?.close();
+    await this.#shared?.stop();
     for (const { session } of this.#directory.all()) session.drain();
     // The Drain frames leave in a microtask of their own; the Close frames must not overtake them.
     await new Promise<void>((resolve) => setImmediate(resolve));
@@ -158,7 +170,7 @@ class SessionHub implements TunnelHub {
       clock,
       onProven: () => this.#onProven(entry),
       onClosed: ({ kind, message }) => {
-        this.#directory.remove(entry);
+        if (this.#directory.remove(entry)) this.#shared?.publish(nodeName, false);
         this.#metrics.sessionEnded(session.stats);
         log.info({ node: nodeName, remote: entry.remote, why: kind, reason: message }, "tunnel session closed");
       },
@@ -177,6 +189,7 @@ class SessionHub implements TunnelHub {
 
   /** A session that answered takes over; what it replaces is closed, what may be dead is asked. */
   #onProven(entry: DirectoryEntry): void {
+    this.#shared?.publish(entry.nodeName, true);
     const { replaced, doubtful } = this.#directory.olderThan(entry);
     for (const { session } of replaced) {
       this.#metrics.staleRetired();
@@ -203,7 +216,12 @@ class SessionHub implements TunnelHub {
     // Until the target is reached the client may leave; nobody else would notice.
     const onEarlyError = (): void => {};
     socket.on("error", onEarlyError);
-    this.#reach(target.host, target.port).then(
+    const handedOver = req.headers[handOverHeader];
+    const reached =
+      typeof handedOver === "string"
+        ? this.#dialer.dial(handedOver, `tcp/${req.url}`, { local: true })
+        : this.#reach(target.host, target.port);
+    reached.then(
       (stream) => {
         socket.off("error", onEarlyError);
         if (socket.destroyed) return void stream.destroy();
@@ -222,7 +240,7 @@ class SessionHub implements TunnelHub {
     const table = this.#table ?? noTable;
     const route = routeOf(host, port, { mode, table, ownNode, loopback });
     if (route.via === "none") throw new EgressError(502, route.reason);
-    if (route.via === "tunnel" && (route.kubelet || this.#directory.has(route.node))) {
+    if (route.via === "tunnel" && (route.kubelet || (await this.#dialer.reaches(route.node)))) {
       return this.dial(route.node, `tcp/${route.address}`, { route });
     }
     const direct = directTarget(route);
@@ -237,62 +255,8 @@ class SessionHub implements TunnelHub {
     }
   }
 
-  async dial(nodeName: string, target: string, options: DialOptions = {}): Promise<Duplex> {
-    const startedMs = this.#deps.clock.monotonic();
-    try {
-      const stream = await this.#dialSessions(nodeName, target, options);
-      this.#metrics.dialled("ok", this.#deps.clock.monotonic() - startedMs);
-      return stream;
-    } catch (error) {
-      const result =
-        error instanceof EgressError && error.cause instanceof DialError ? error.cause.failure : "no-session";
-      this.#metrics.dialled(result, this.#deps.clock.monotonic() - startedMs);
-      throw error;
-    }
-  }
-
-  /** Tries the node's sessions, best first; only the loss of a session leads to the next, the target's answer is final. */
-  async #dialSessions(nodeName: string, target: string, options: DialOptions): Promise<Duplex> {
-    const slash = target.indexOf("/");
-    const [protocol, address] = [target.slice(0, slash), target.slice(slash + 1)];
-    let lost: DialError | undefined;
-    for (const { session } of this.#directory.candidates(nodeName)) {
-      if (session.closed) continue;
-      if (!anyCapability(session.capabilities) && options.route !== undefined) {
-        const node = (this.#table ?? noTable).nodeByName(nodeName);
-        if (!stockAgentAllows(options.route, node)) {
-          throw new EgressError(502, `node ${nodeName}: its agent does not pass on ${address}`);
-        }
-      }
-      try {
-        return await this.#dialOn(session, protocol, address, options.timeoutMs);
-      } catch (error) {
-        if (!(error instanceof DialError)) throw error;
-        if (!session.closed) throw dialFailed(nodeName, error);
-        lost = error;
-      }
-    }
-    if (lost !== undefined) throw dialFailed(nodeName, lost);
-    throw new EgressError(502, `failed to find Session for client ${nodeName}: its agent has no tunnel to this server`);
-  }
-
-  async #dialOn(session: TunnelSession, protocol: string, address: string, timeoutMs?: number): Promise<Duplex> {
-    const limitMs = timeoutMs ?? this.#options.dialTimeoutMs ?? defaultDialTimeoutMs;
-    const stream = session.open(protocol, address);
-    const timer = this.#deps.clock.setTimeout(() => {
-      stream.destroy(new DialError("timeout", `no answer from the node's agent within ${limitMs / 1_000} s`));
-    }, limitMs);
-    const silence = (): void => {};
-    stream.on("error", silence);
-    try {
-      await stream.opened;
-    } catch (error) {
-      throw error instanceof DialError ? error : new DialError("unreachable", errorMessage(error));
-    } finally {
-      timer.cancel();
-    }
-    stream.off("error", silence);
-    return stream;
+  dial(nodeName: string, target: string, options?: DialOptions): Promise<Duplex> {
+    return this.#dialer.dial(nodeName, target, options);
   }
 }
 
@@ -301,11 +265,6 @@ function directTarget(route: Exclude<Route, { via: "none" }>): { host: string; p
   if (route.via === "direct") return route;
   if (route.kubelet) throw new EgressError(502, "a kubelet is reached through its tunnel only");
   return route.direct;
-}
-
-function dialFailed(nodeName: string, error: DialError): EgressError {
-  const status = error.failure === "timeout" ? 504 : 502;
-  return new EgressError(status, `node ${nodeName}: ${error.message}`, error);
 }
 
 /** Whether dialling `host` reaches a listener bound to `bound`. */
