@@ -1,7 +1,7 @@
 import type { Clock } from "@keelson/service";
 
-/** Handshakes that may be under way at once: some 30 ms of work, should all of them go on in the same turn. */
-const limit = 32;
+/** Handshakes that may be under way at once: some 15 ms of work, should all of them go on in the same turn. */
+const limit = 16;
 /** A peer that takes longer for its part no longer counts, so that slow peers do not keep others out. */
 const patienceMs = 250;
 /** Handshakes started before the event loop serves others; each costs about half a millisecond of signing. */

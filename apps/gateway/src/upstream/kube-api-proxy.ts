@@ -178,7 +178,7 @@ export class KubeApiProxy {
 /** Calls back when the request has a usable connection; destroys the request when that takes too long. */
 function onConnected(outgoing: ClientRequest, upstream: Upstream, connected: (reused: boolean) => void): void {
   outgoing.once("socket", (socket) => {
-    if (outgoing.reusedSocket) return connected(true);
+    if (!isPending(socket)) return void connected(true);
     const timer = setTimeout(() => outgoing.destroy(new Error("connecting took too long")), connectTimeoutMs);
     socket.once("close", () => clearTimeout(timer));
     socket.once(upstream.connectEvent, () => {
@@ -186,6 +186,11 @@ function onConnected(outgoing: ClientRequest, upstream: Upstream, connected: (re
       connected(false);
     });
   });
+}
+
+/** TCP, or the TLS handshake on top of it, is still under way. */
+function isPending(socket: Duplex & { connecting?: boolean; secureConnecting?: boolean }): boolean {
+  return socket.connecting === true || socket.secureConnecting === true;
 }
 
 function originForm(req: IncomingMessage): string {
