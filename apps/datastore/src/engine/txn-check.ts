@@ -1,5 +1,4 @@
 import { etcdErrors } from "@keelson/protocol/etcd";
-import { keyRange } from "./key-range.ts";
 import type { DeleteOp, Operation, PutOp, TxnOp } from "./operations.ts";
 import type { Key } from "./version.ts";
 
@@ -81,9 +80,7 @@ function checkIntervals(ops: readonly Operation[]): Written {
   return written;
 }
 
+/** etcd takes the end of the range literally here, so a deletion "from the key on" (0x00) covers nothing. */
 function covers(deletes: readonly DeleteOp[], key: Key): boolean {
-  return deletes.some((op) => {
-    const range = keyRange(op.key, op.rangeEnd);
-    return key >= range.start && (range.end === undefined || key < range.end);
-  });
+  return deletes.some((op) => (op.rangeEnd === "" ? key === op.key : key >= op.key && key < op.rangeEnd));
 }

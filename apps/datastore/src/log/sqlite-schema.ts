@@ -116,12 +116,15 @@ function makeNameText(db: DatabaseSync): void {
     sql: string;
   };
   const { schema_version: version } = db.prepare("PRAGMA schema_version").get() as { schema_version: number };
+  // SQLite guards its schema table against exactly this, unless it is told that it is meant.
+  db.enableDefensive(false);
   db.exec("PRAGMA writable_schema = ON");
   db.prepare("UPDATE sqlite_schema SET sql = ? WHERE type = 'table' AND name = 'kine'").run(
     sql.replace(/\bname\s+INTEGER\b/, "name TEXT"),
   );
   // Makes every connection read the changed declaration.
   db.exec(`PRAGMA schema_version = ${version + 1}; PRAGMA writable_schema = RESET`);
+  db.enableDefensive(true);
   db.exec("UPDATE kine SET name = CAST(name AS TEXT) WHERE typeof(name) <> 'text'");
 }
 
