@@ -321,8 +321,10 @@ export class TunnelSession {
     return {
       connect: (id, target) => {
         const stream = this.#track(id, false);
-        // The agent's handler reports through refuse(); nobody else waits for this stream to open.
+        // The handler reports through refuse(); nobody else waits for this stream to open. How it ends is up to the peer,
+        // which must never be able to end this process by it; the close event tells.
         stream.opened.catch(() => {});
+        stream.on("error", () => {});
         this.#options.onConnect!(stream, target);
       },
       opened: (id) => this.#streams.get(id)?.markOpened(),
