@@ -1,5 +1,6 @@
 import { certificateCommand } from "./certificate/command.ts";
 import type { Command } from "./cli/command.ts";
+import { etcdSnapshotCommand } from "./etcd/command.ts";
 import { nodeCommand } from "./node/command.ts";
 import { tokenCommand } from "./token/command.ts";
 
@@ -23,6 +24,27 @@ export const commands: readonly Command[] = [
   tokenCommand,
   nodeCommand,
   certificateCommand,
+  {
+    name: "gateway",
+    summary: "Run the supervisor gateway alone: the public port of a cluster whose parts are scaled apart",
+    load: async () => (await import("./parts/gateway-command.ts")).gatewayCommand,
+  },
+  {
+    name: "registration",
+    summary: "Run registration alone: CA keys, tokens and node passwords",
+    load: async () => (await import("./parts/registration-command.ts")).registrationCommand,
+  },
+  {
+    name: "kube-api",
+    summary: "Run the embedded Kubernetes API alone",
+    load: async () => (await import("./parts/kube-api-command.ts")).kubeApiCommand,
+  },
+  {
+    name: "datastore",
+    summary: "Run the datastore adapter alone: etcd's API over SQLite, PostgreSQL, MySQL or etcd",
+    load: async () => (await import("./parts/datastore-command.ts")).datastoreCommand,
+  },
+  etcdSnapshotCommand,
   {
     name: "completion",
     summary: "Print the completion script of a shell",
