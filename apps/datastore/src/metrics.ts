@@ -84,7 +84,7 @@ function observeCommits(core: Core, registry: Registry): void {
 }
 
 /** Counting must not slow calls down, so it counts in plain numbers and gives them their labels when it is asked. */
-function countCalls(registry: Registry): CallObserver {
+export function countCalls(registry: Registry): CallObserver {
   const counts = new Map<string, number[]>();
   if (registry.getSingleMetric("grpc_server_handled_total") === undefined) {
     new Counter({

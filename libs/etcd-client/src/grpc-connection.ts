@@ -43,10 +43,16 @@ export interface GrpcStream {
   cancel(): void;
 }
 
+/** Headers that go along with a call (`token`, `hasleader`, …). */
+export type GrpcMetadata = Readonly<Record<string, string>>;
+
 const prefixBytes = 5;
 const connectTimeoutMs = 5_000;
 const pingIntervalMs = 15_000;
 const pingTimeoutMs = 5_000;
+/** A call that has waited this long for its answer asks whether the other end is there at all. */
+const silenceMs = 1_000;
+const probeTimeoutMs = 1_000;
 /** Large lists come in one message; the default window of 64 KiB would make them crawl. */
 const windowBytes = 4 * 1024 * 1024;
 
@@ -57,6 +63,8 @@ export class GrpcConnection {
   #session: ClientHttp2Session | undefined;
   #ready: Promise<ClientHttp2Session> | undefined;
   #isClosed = false;
+  /** Connections with a ping of {@link #probe} under way. */
+  readonly #probed = new WeakSet<ClientHttp2Session>();
 
   constructor(endpoint: string, tls: EtcdTlsSource | undefined) {
     this.endpoint = endpoint;
@@ -64,7 +72,7 @@ export class GrpcConnection {
   }
 
   /** Sends one message and waits for one. Rejects with {@link CallFailure}. */
-  async unary(path: string, message: Buffer, timeoutMs: number): Promise<Buffer> {
+  async unary(path: string, message: Buffer, timeoutMs: number, metadata?: GrpcMetadata): Promise<Buffer> {
     const deadlineMs = performance.now() + timeoutMs;
     const session = await this.#connected(timeoutMs);
     return new Promise((resolve, reject) => {
@@ -82,25 +90,28 @@ export class GrpcConnection {
         if (settled) return;
         settled = true;
         clearTimeout(timer);
+        clearTimeout(silence);
         if (error !== undefined) reject(new CallFailure(error, false));
         else if (answer === undefined) {
           reject(new CallFailure(new RpcError(grpcStatus.internal, `${this.endpoint} sent no message`), false));
         } else resolve(answer);
       };
-      const call = this.#open(session, path, {
-        onMessage: (received) => {
+      const handlers = {
+        onMessage: (received: Buffer) => {
           answer = received;
         },
         onEnd: finish,
-      });
+      };
+      const call = this.#open(session, path, handlers, metadata);
+      const silence = setTimeout(() => this.#probe(session), silenceMs).unref();
       call.send(message);
       call.halfClose();
     });
   }
 
   /** Opens a streaming call. Rejects with {@link CallFailure} when there is no connection. */
-  async stream(path: string, handlers: GrpcStreamHandlers): Promise<GrpcStream> {
-    return this.#open(await this.#connected(), path, handlers);
+  async stream(path: string, handlers: GrpcStreamHandlers, metadata?: GrpcMetadata): Promise<GrpcStream> {
+    return this.#open(await this.#connected(), path, handlers, metadata);
   }
 
   /** Ends the calls under way; later ones fail. */
@@ -111,8 +122,14 @@ export class GrpcConnection {
     this.#ready = undefined;
   }
 
-  #open(session: ClientHttp2Session, path: string, handlers: GrpcStreamHandlers): GrpcStream {
+  #open(
+    session: ClientHttp2Session,
+    path: string,
+    handlers: GrpcStreamHandlers,
+    metadata: GrpcMetadata = {},
+  ): GrpcStream {
     const stream = session.request({
+      ...metadata,
       ":method": "POST",
       ":path": path,
       "content-type": "application/grpc",
@@ -213,6 +230,17 @@ export class GrpcConnection {
         this.#watchLiveness(session);
         resolve(session);
       });
+    });
+  }
+
+  /** Ends a connection whose other end does not answer a ping at once; one that is only slow keeps its calls. */
+  #probe(session: ClientHttp2Session): void {
+    if (session.destroyed || this.#probed.has(session)) return;
+    this.#probed.add(session);
+    const timeout = setTimeout(() => session.destroy(), probeTimeoutMs).unref();
+    session.ping(() => {
+      clearTimeout(timeout);
+      this.#probed.delete(session);
     });
   }
 

@@ -1,3 +1,11 @@
 export { type CallOptions, createEtcdClient, type EtcdClient, type EtcdClientOptions } from "./client.ts";
-export type { EtcdTls, EtcdTlsSource } from "./grpc-connection.ts";
+export {
+  CallFailure,
+  type EtcdTls,
+  type EtcdTlsSource,
+  GrpcConnection,
+  type GrpcMetadata,
+  type GrpcStream,
+  type GrpcStreamHandlers,
+} from "./grpc-connection.ts";
 export type { Watch, WatchHandlers } from "./watch.ts";

@@ -143,6 +143,7 @@ function serveStream(
 function callInfo(request: IncomingMessage, response: ServerResponse): CallInfo {
   return {
     authority: request.headers.host ?? "",
+    metadata: request.headers.authorization === undefined ? undefined : { token: request.headers.authorization },
     onAbandoned: (listener) => {
       response.on("close", () => {
         if (!response.writableFinished) listener();

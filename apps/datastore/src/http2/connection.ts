@@ -32,7 +32,12 @@ export interface RequestHeaders {
   path: string;
   authority: string;
   contentType: string;
+  /** Headers that a request may carry for etcd itself, if any of them is there. */
+  metadata: Record<string, string> | undefined;
 }
+
+/** Authentication token, "only with a leader", client version, and kube-apiserver's mark of its watch cache. */
+const metadataNames = new Set(["token", "hasleader", "client-api-version", "source"]);
 
 export interface ConnectionOptions {
   /** A request has begun; the callee sets the stream's listener. */
@@ -236,11 +241,12 @@ export class Http2Connection {
   }
 
   #headerBlock(streamId: number, endStream: boolean, block: Buffer): void {
-    const headers: RequestHeaders = { path: "", authority: "", contentType: "" };
+    const headers: RequestHeaders = { path: "", authority: "", contentType: "", metadata: undefined };
     this.#hpack.decode(block, (name, value) => {
       if (name === ":path") headers.path = value;
       else if (name === ":authority") headers.authority = value;
       else if (name === "content-type") headers.contentType = value;
+      else if (metadataNames.has(name)) headers.metadata = { ...headers.metadata, [name]: value };
     });
     const known = this.#streams.get(streamId);
     if (known !== undefined) {

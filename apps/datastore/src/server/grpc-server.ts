@@ -50,6 +50,7 @@ export class GrpcServer {
 class Call implements CallInfo {
   readonly stream: Http2Stream;
   readonly authority: string;
+  readonly metadata: Record<string, string> | undefined;
   readonly #path: string;
   readonly #log: Logger;
   readonly #observer: CallObserver | undefined;
@@ -60,6 +61,7 @@ class Call implements CallInfo {
   constructor(stream: Http2Stream, headers: RequestHeaders, log: Logger, observer: CallObserver | undefined) {
     this.stream = stream;
     this.authority = headers.authority;
+    this.metadata = headers.metadata;
     this.#path = headers.path;
     this.#log = log;
     this.#observer = observer;

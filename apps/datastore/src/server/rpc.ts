@@ -5,6 +5,8 @@
 export interface CallInfo {
   /** The `:authority` or Host the client used. */
   readonly authority: string;
+  /** Headers meant for etcd itself (`token`, `hasleader`, …), if there are any. */
+  readonly metadata?: Record<string, string> | undefined;
   /** Calls back when the client gives up before it has its answer. */
   onAbandoned(listener: () => void): void;
 }
