@@ -3,11 +3,21 @@ import type { RangeOp, RangeOutcome } from "./operations.ts";
 import type { MvccStore } from "./store.ts";
 import type { Version } from "./version.ts";
 
-/** Whether the order or the filters ask for more than keys in ascending order: then everything is read, then cut. */
+/** Whether the order or the filters ask for more than keys in ascending order. */
 export function isCustom(op: RangeOp): boolean {
+  return op.target !== "key" || op.order === "descend" || hasFilter(op);
+}
+
+/**
+ * Whether everything is read before it is sorted and cut. etcd goes by the order alone: a target other than the key
+ * without an order sorts only the first keys up to the limit.
+ */
+function readsAll(op: RangeOp): boolean {
+  return op.order === "descend" || (op.order === "ascend" && op.target !== "key") || hasFilter(op);
+}
+
+function hasFilter(op: RangeOp): boolean {
   return (
-    op.target !== "key" ||
-    op.order === "descend" ||
     op.minModRevision !== 0 ||
     op.maxModRevision !== 0 ||
     op.minCreateRevision !== 0 ||
@@ -29,7 +39,7 @@ export function evaluateRange(store: MvccStore, op: RangeOp, revision: number, a
   const range = keyRange(op.key, op.rangeEnd);
   if (op.countOnly) return { kind: "range", op, versions, count: store.count(range, revision), afterWrite };
   // One more than the limit is enough to know that there is more.
-  const enough = op.limit > 0 && !isCustom(op) ? op.limit + 1 : Number.POSITIVE_INFINITY;
+  const enough = op.limit > 0 && !readsAll(op) ? op.limit + 1 : Number.POSITIVE_INFINITY;
   store.index.scan(range, (entry) => {
     const version = entry.at(revision);
     if (version !== undefined) versions.push(version);

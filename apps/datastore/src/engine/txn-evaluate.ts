@@ -37,7 +37,9 @@ interface Path {
 export function evaluateTxn(context: WriteContext, txn: TxnOp): TxnOutcome {
   const path = choosePath(context, txn);
   checkPath(txn, path, (op) => {
-    if (op.kind === "put") checkPutState(context, op);
+    if (op.kind !== "put") return;
+    checkKeptKey(context, op);
+    checkLease(context, op);
   });
   checkPath(txn, path, (op) => {
     if (op.kind === "range") checkRevision(context.store, op);
@@ -46,7 +48,8 @@ export function evaluateTxn(context: WriteContext, txn: TxnOp): TxnOutcome {
 }
 
 export function evaluatePut(context: WriteContext, op: PutOp): PutOutcome {
-  checkPutState(context, op);
+  checkLease(context, op);
+  checkKeptKey(context, op);
   return runPut(context, op);
 }
 
@@ -101,12 +104,15 @@ function checkPath(txn: TxnOp, path: Path, check: (op: Operation) => void): void
   }
 }
 
-function checkPutState({ store, lessor }: WriteContext, op: PutOp): void {
+/** A plain put looks for the lease first, one in a transaction for the key: so etcd does it. */
+function checkLease({ lessor }: WriteContext, op: PutOp): void {
   if (op.lease !== 0n && lessor.get(op.lease) === undefined) throw etcdErrors.leaseNotFound();
-  if (op.ignoreValue || op.ignoreLease) {
-    const head = store.index.get(op.key)?.head;
-    if (head === undefined || head.version === 0) throw etcdErrors.keyNotFound();
-  }
+}
+
+function checkKeptKey({ store }: WriteContext, op: PutOp): void {
+  if (!op.ignoreValue && !op.ignoreLease) return;
+  const head = store.index.get(op.key)?.head;
+  if (head === undefined || head.version === 0) throw etcdErrors.keyNotFound();
 }
 
 function runTxn(context: WriteContext, txn: TxnOp, path: Path): TxnOutcome {
