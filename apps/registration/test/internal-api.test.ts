@@ -1,6 +1,6 @@
 import { request } from "node:https";
 import { createCertificateRequest, generateEcKey, readBundle, readCertificate } from "@keelson/pki";
-import { ManualClock, silentLogger } from "@keelson/service";
+import { ManualClock, silentLogger, systemClock } from "@keelson/service";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { ComponentIdentity, type ComponentIdentityOptions } from "../src/api/component-identity.ts";
 import { createRegistrationHttpClient, postMessage } from "../src/api/http-client.ts";
@@ -101,7 +101,7 @@ describe("registration apart from the gateway", () => {
   it("renews a component's certificates before they end, with no token", async () => {
     // TLS itself goes by the real time, so the past is where the injected one begins.
     const clock = new ManualClock(Date.now() - 250 * dayMs);
-    const { registration } = await startRegistration(listen, { clock });
+    const { registration } = await startRegistration(listen, { clock: { ...systemClock, now: () => clock.now() } });
     const url = `https://127.0.0.1:${registration.internalPort}`;
     const options = { token: registration.serverToken, directory: await temporaryFolder() };
     const first = await enrol(url, options, clock);
