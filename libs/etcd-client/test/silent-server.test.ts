@@ -1,0 +1,79 @@
+import { createServer as createHttp2Server, type Http2Server } from "node:http2";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { services } from "@keelson/protocol/etcd";
+import { afterEach, expect, test } from "vitest";
+import { createEtcdClient, type EtcdClient } from "../src/index.ts";
+
+const closers: (() => void)[] = [];
+afterEach(() => {
+  for (const close of closers.splice(0)) close();
+});
+
+async function listen(server: Server | Http2Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  closers.push(() => server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+/** A server that answers every Range with an empty result. */
+async function rangeServer(): Promise<number> {
+  const body = services.kv.range.response.encode({ kvs: [], more: false, count: 0 });
+  const frame = Buffer.concat([Buffer.alloc(5), body]);
+  frame.writeUInt32BE(body.length, 1);
+  const server = createHttp2Server();
+  server.on("stream", (stream) => {
+    stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+    stream.end(frame);
+  });
+  return listen(server);
+}
+
+/** A cable to a server that can be pulled: connections stay open, nothing comes through any more. */
+async function cable(port: number): Promise<{ port: number; pull(): void }> {
+  const sockets: Socket[] = [];
+  let pulled = false;
+  const server = createServer((near) => {
+    sockets.push(near);
+    near.on("error", () => {});
+    if (pulled) return;
+    const far = connect(port, "127.0.0.1");
+    sockets.push(far);
+    far.on("error", () => {});
+    near.pipe(far).pipe(near);
+  });
+  closers.push(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  return {
+    port: await listen(server),
+    pull() {
+      pulled = true;
+      for (const socket of sockets) socket.unpipe();
+    },
+  };
+}
+
+function clientOf(...ports: number[]): EtcdClient {
+  const client = createEtcdClient({ endpoints: ports.map((port) => `http://127.0.0.1:${port}`), timeoutMs: 10_000 });
+  closers.push(() => client.close());
+  return client;
+}
+
+test("a server that falls silent is given up after two seconds, and a read is answered by the next", async () => {
+  const line = await cable(await rangeServer());
+  const client = clientOf(line.port, await rangeServer());
+  await client.range({ key: Buffer.from("a") });
+  line.pull();
+  const startedAt = performance.now();
+  await client.range({ key: Buffer.from("a") });
+  expect(performance.now() - startedAt).toBeLessThan(4_000);
+});
+
+test("a write that may have arrived is not sent again, it fails", async () => {
+  const line = await cable(await rangeServer());
+  const client = clientOf(line.port, await rangeServer());
+  await client.range({ key: Buffer.from("a") });
+  line.pull();
+  await expect(client.put({ key: Buffer.from("a"), value: Buffer.from("b") })).rejects.toMatchObject({ code: 14 });
+});
