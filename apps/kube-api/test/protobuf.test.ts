@@ -75,7 +75,6 @@ describe("protobuf bodies", () => {
     const db = new DatabaseSync(path, { readOnly: true });
     const rows = db.prepare("select name, value from kine where name like '/registry/%' and deleted = 0").all();
     const kinds = new Set<string>();
-    const unknown = new Set<string>();
     for (const { name, value } of rows as { name: string; value: Uint8Array }[]) {
       if (value === null || !isEnveloped(value)) continue;
       try {
@@ -85,12 +84,11 @@ describe("protobuf bodies", () => {
         expect(decodeEnvelope(encodeEnvelope(object)!), name).toEqual(object);
         kinds.add(object.kind);
       } catch (error) {
+        // RangeError: a kind that is not served (flow control, address allocation)
         if (!(error instanceof RangeError)) throw error;
-        unknown.add(error.message);
       }
     }
     db.close();
     expect(kinds.size).toBeGreaterThan(15);
-    console.log([...kinds].join(" "), unknown);
   });
 });

@@ -1,5 +1,6 @@
 import { errorMessage, type Logger, type Service, type Timer } from "@keelson/service";
 import type { ApiObject, Kind } from "../kinds/kind.ts";
+import type { StoreEvent } from "../storage/store-event.ts";
 import type { Subscription } from "../storage/watch-hub.ts";
 import type { ApiContext } from "../verbs/call.ts";
 
@@ -41,13 +42,20 @@ export class FollowedKind implements Service {
       if (this.#isStopped) return;
       for (const item of items) this.#onObject(item, undefined);
       this.#subscription = this.#context.hub.subscribe(this.#kind, revision, {
-        onEvent: (event) =>
-          this.#onObject(event.isDelete ? undefined : event.object, event.isDelete ? event.object : event.previous),
+        onEvent: (event) => this.#onEvent(event),
         onEnd: () => this.#again(),
       });
     } catch (error) {
       this.#log.debug({ kind: this.#kind.kind, error: errorMessage(error) }, "controller cannot follow a kind");
       this.#again();
+    }
+  }
+
+  #onEvent(event: StoreEvent): void {
+    try {
+      this.#onObject(event.isDelete ? undefined : event.object, event.isDelete ? event.object : event.previous);
+    } catch (error) {
+      this.#log.warn({ key: event.key, error: errorMessage(error) }, "controller cannot read a changed object");
     }
   }
 

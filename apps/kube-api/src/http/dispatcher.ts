@@ -3,7 +3,7 @@ import { errorMessage, type Health, type Logger, type Registry } from "@keelson/
 import type { RequestAuthenticator } from "../auth/authenticate.ts";
 import { authorize } from "../auth/authorize.ts";
 import type { ServiceAccountTokens } from "../auth/service-account-tokens.ts";
-import { groups, type User } from "../auth/user.ts";
+import { groups, nodeOf, type User } from "../auth/user.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import type { OpenApi } from "../discovery/openapi.ts";
 import { kubernetesVersion } from "../discovery/version.ts";
@@ -17,7 +17,13 @@ import { watch } from "../verbs/watch.ts";
 import { create, patch, update } from "../verbs/write.ts";
 import { apiErrors, toApiError } from "./api-error.ts";
 import { errorEncoding, negotiate, readObject } from "./content.ts";
-import { type PathRequest, parseRequest, type RequestInfo, type ResourceRequest } from "./request-info.ts";
+import {
+  type PathRequest,
+  parseRequest,
+  type RequestInfo,
+  type ResourceRequest,
+  selectedName,
+} from "./request-info.ts";
 import { sendError, sendJson, sendObject, sendText } from "./respond.ts";
 
 /** Connections into a node: logs, exec, attach, port-forward, proxy. */
@@ -101,6 +107,8 @@ export class Dispatcher {
     if (kind.namespaced && info.namespace === undefined && !["list", "watch"].includes(info.verb)) {
       throw apiErrors.methodNotAllowed();
     }
+    const node = nodeOf(user);
+    if (node !== undefined) await context.nodeRestriction.check(node, info);
     if (info.verb === "connect" || info.subresource === "log") return nodes.serve(info, request, response);
     const call: Call = {
       context,
@@ -155,8 +163,6 @@ function attributesOf(info: RequestInfo, user: User, request: IncomingMessage) {
     const verb = request.method === "HEAD" ? "get" : info.verb;
     return { user, verb, path: info.path, group: "", resource: "", subresource: "", namespace: "", name: "" };
   }
-  // A selector that names one object asks for that object, as the node authorizer has it.
-  const named = /(?:^|,)metadata\.name=([^,]+)/.exec(info.query.get("fieldSelector") ?? "")?.[1];
   return {
     user,
     verb: info.verb === "connect" ? (request.method === "GET" ? "get" : "create") : info.verb,
@@ -164,7 +170,7 @@ function attributesOf(info: RequestInfo, user: User, request: IncomingMessage) {
     resource: info.resource,
     subresource: info.subresource ?? "",
     namespace: info.namespace ?? "",
-    name: info.name ?? named ?? "",
+    name: info.name ?? selectedName(info.query) ?? "",
   };
 }
 

@@ -29,6 +29,11 @@ const connectSubresources = new Set(["exec", "attach", "portforward", "proxy"]);
 /** Below a namespace's name these are subresources of the namespace, everything else is a resource in it. */
 const namespaceSubresources = new Set(["status", "finalize"]);
 
+/** The object that a field selector pins the request to: asking for it is asking for that object. */
+export function selectedName(query: URLSearchParams): string | undefined {
+  return /(?:^|,)metadata\.name=([^,]+)/.exec(query.get("fieldSelector") ?? "")?.[1];
+}
+
 /** Parses a request line; undefined when the path has a broken percent-encoding. */
 export function parseRequest(method: string, url: string): RequestInfo | undefined {
   const parsed = new URL(url, "http://localhost");

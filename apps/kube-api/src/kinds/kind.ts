@@ -41,8 +41,6 @@ export interface Kind {
   columns: readonly Column[];
   /** Field selectors beside metadata.name and metadata.namespace: path -> value. */
   selectableFields?: Readonly<Record<string, (object: ApiObject) => string>>;
-  /** Merge keys of lists for strategic merge patch, by dotted field path; shared ones are known already. */
-  mergeKeys?: Readonly<Record<string, string>>;
   /** Fills in what the API defaults on create and update. Changes the object. */
   applyDefaults?(object: ApiObject): void;
   /** Problems that make an object invalid: field and message. */

@@ -155,31 +155,6 @@ export function validatePod(pod: ApiObject): readonly FieldProblem[] {
   return problems;
 }
 
-/** Merge keys below a pod spec, wherever the spec sits. Source: patchMergeKey tags of core/v1 types. */
-export function podMergeKeys(at: string): Record<string, string> {
-  const lists: Record<string, string> = {
-    containers: "name",
-    "containers.ports": "containerPort",
-    "containers.env": "name",
-    "containers.volumeMounts": "mountPath",
-    "containers.volumeDevices": "devicePath",
-    initContainers: "name",
-    "initContainers.env": "name",
-    "initContainers.volumeMounts": "mountPath",
-    volumes: "name",
-    imagePullSecrets: "name",
-    hostAliases: "ip",
-    topologySpreadConstraints: "topologyKey",
-  };
-  const result: Record<string, string> = {
-    "status.conditions": "type",
-    "status.podIPs": "ip",
-    "status.containerStatuses": "name",
-  };
-  for (const [path, key] of Object.entries(lists)) result[`${at}.${path}`] = key;
-  return result;
-}
-
 /** The map at a top-level field, made when it is missing. */
 export function section(object: ApiObject, field: string): Record<string, unknown> {
   const value = fieldAt(object, field);

@@ -88,11 +88,6 @@ export const kinds: readonly Kind[] = [
     subresources: ["status", "proxy"],
     columns: nodeColumns,
     selectableFields: { "spec.unschedulable": (node) => textAt(node, "spec.unschedulable") || "false" },
-    mergeKeys: {
-      "status.conditions": "type",
-      "status.addresses": "type",
-      "spec.taints": "key",
-    },
   }),
   row("", "Pod", "pods", {
     namespaced: true,
@@ -101,7 +96,6 @@ export const kinds: readonly Kind[] = [
     subresources: ["status", "binding", "eviction", "log", "exec", "attach", "portforward", "ephemeralcontainers"],
     columns: podColumns,
     selectableFields: podFields,
-    mergeKeys: rules.podMergeKeys("spec"),
     applyDefaults: rules.defaultPod,
     validate: rules.validatePod,
   }),
@@ -129,7 +123,6 @@ export const kinds: readonly Kind[] = [
       "spec.clusterIP": (service) => textAt(service, "spec.clusterIP"),
       "spec.type": (service) => textAt(service, "spec.type"),
     },
-    mergeKeys: { "spec.ports": "port" },
     applyDefaults: rules.defaultService,
     validate: rules.validateService,
   }),
@@ -152,7 +145,6 @@ export const kinds: readonly Kind[] = [
     shortNames: ["sa"],
     subresources: ["token"],
     columns: [name, countOf("Secrets", "secrets"), age],
-    mergeKeys: { secrets: "name" },
   }),
   row("", "PersistentVolume", "persistentvolumes", {
     namespaced: false,
@@ -226,7 +218,6 @@ export const kinds: readonly Kind[] = [
   row("storage.k8s.io", "CSINode", "csinodes", {
     namespaced: false,
     columns: [name, countOf("Drivers", "spec.drivers"), age],
-    mergeKeys: { "spec.drivers": "name" },
   }),
   row("storage.k8s.io", "CSIDriver", "csidrivers", { namespaced: false }),
   row("storage.k8s.io", "VolumeAttachment", "volumeattachments", { namespaced: false, subresources: ["status"] }),
@@ -237,7 +228,6 @@ export const kinds: readonly Kind[] = [
     categories: ["all"],
     subresources: ["status"],
     hasGeneration: true,
-    mergeKeys: rules.podMergeKeys("spec.template.spec"),
     columns: [
       name,
       {
@@ -255,7 +245,6 @@ export const kinds: readonly Kind[] = [
     categories: ["all"],
     subresources: ["status"],
     hasGeneration: true,
-    mergeKeys: rules.podMergeKeys("spec.template.spec"),
   }),
   row("apps", "StatefulSet", "statefulsets", {
     namespaced: true,
@@ -263,7 +252,6 @@ export const kinds: readonly Kind[] = [
     categories: ["all"],
     subresources: ["status"],
     hasGeneration: true,
-    mergeKeys: rules.podMergeKeys("spec.template.spec"),
   }),
   row("apps", "DaemonSet", "daemonsets", {
     namespaced: true,
@@ -271,7 +259,6 @@ export const kinds: readonly Kind[] = [
     categories: ["all"],
     subresources: ["status"],
     hasGeneration: true,
-    mergeKeys: rules.podMergeKeys("spec.template.spec"),
   }),
   row("apps", "ControllerRevision", "controllerrevisions", { namespaced: true }),
   row("batch", "Job", "jobs", {
@@ -279,7 +266,6 @@ export const kinds: readonly Kind[] = [
     categories: ["all"],
     subresources: ["status"],
     hasGeneration: true,
-    mergeKeys: rules.podMergeKeys("spec.template.spec"),
   }),
   row("batch", "CronJob", "cronjobs", {
     namespaced: true,
@@ -287,7 +273,6 @@ export const kinds: readonly Kind[] = [
     categories: ["all"],
     subresources: ["status"],
     hasGeneration: true,
-    mergeKeys: rules.podMergeKeys("spec.jobTemplate.spec.template.spec"),
   }),
   row("policy", "PodDisruptionBudget", "poddisruptionbudgets", {
     namespaced: true,

@@ -1,25 +1,17 @@
 import { apiErrors } from "../http/api-error.ts";
+import { apiSchema } from "../schema/kinds.ts";
+import type { Field, Message } from "../schema/message.ts";
 import { isMap } from "./merge-patch.ts";
 
 /**
  * Strategic merge patch: like a merge patch, but lists with a merge key are merged entry by entry, and directives
- * (`$patch`, `$deleteFromPrimitiveList/…`, `$setElementOrder/…`, `$retainKeys`) steer it. Keys come from the kind's table.
+ * (`$patch`, `$deleteFromPrimitiveList/…`, `$setElementOrder/…`, `$retainKeys`) steer it. Keys come from the schema of the
+ * kind; without one, lists are replaced.
  * Source: apimachinery pkg/util/strategicpatch.
  */
-export function applyStrategicMergePatch(
-  target: unknown,
-  patch: unknown,
-  mergeKeys: Readonly<Record<string, string>>,
-): unknown {
-  return mergeMap(isMap(target) ? target : {}, asMap(patch), "", { ...commonMergeKeys, ...mergeKeys });
+export function applyStrategicMergePatch(target: unknown, patch: unknown, message: Message | undefined): unknown {
+  return mergeMap(isMap(target) ? target : {}, asMap(patch), message);
 }
-
-/** Lists that merge in every kind. */
-const commonMergeKeys: Readonly<Record<string, string>> = { "metadata.ownerReferences": "uid" };
-/** Lists of plain values that merge as sets. */
-const mergedSets = new Set(["metadata.finalizers"]);
-
-type MergeKeys = Readonly<Record<string, string>>;
 
 function asMap(value: unknown): Record<string, unknown> {
   if (!isMap(value)) throw apiErrors.badRequest("a strategic merge patch must be an object");
@@ -29,8 +21,7 @@ function asMap(value: unknown): Record<string, unknown> {
 function mergeMap(
   target: Record<string, unknown>,
   patch: Record<string, unknown>,
-  path: string,
-  keys: MergeKeys,
+  message: Message | undefined,
 ): Record<string, unknown> {
   const directive = patch.$patch;
   if (directive === "delete") return {};
@@ -45,10 +36,10 @@ function mergeMap(
   }
   for (const [key, value] of Object.entries(patch)) {
     if (key.startsWith("$") || key === "__proto__") continue;
-    const inner = path === "" ? key : `${path}.${key}`;
+    const field = fieldOf(message, key);
     if (value === null) delete result[key];
-    else if (isMap(value)) result[key] = mergeMap(isMap(result[key]) ? result[key] : {}, value, inner, keys);
-    else if (Array.isArray(value)) result[key] = mergeList(result[key], value, inner, keys);
+    else if (isMap(value)) result[key] = mergeMap(isMap(result[key]) ? result[key] : {}, value, messageOf(field));
+    else if (Array.isArray(value)) result[key] = mergeList(result[key], value, field);
     else result[key] = value;
   }
   for (const [key, value] of Object.entries(patch)) {
@@ -58,23 +49,19 @@ function mergeMap(
     }
     const ordered = /^\$setElementOrder\/(.+)$/.exec(key)?.[1];
     if (ordered !== undefined && Array.isArray(result[ordered]) && Array.isArray(value)) {
-      result[ordered] = reorder(
-        result[ordered] as unknown[],
-        value,
-        keys[path === "" ? ordered : `${path}.${ordered}`],
-      );
+      result[ordered] = reorder(result[ordered] as unknown[], value, fieldOf(message, ordered)?.mergeKey);
     }
   }
   return result;
 }
 
-function mergeList(target: unknown, patch: readonly unknown[], path: string, keys: MergeKeys): unknown[] {
+function mergeList(target: unknown, patch: readonly unknown[], field: Field | undefined): unknown[] {
   const existing = Array.isArray(target) ? (target as unknown[]) : [];
   if (patch.some((item) => isMap(item) && item.$patch === "replace")) {
     return patch.filter((item) => !(isMap(item) && item.$patch === "replace" && Object.keys(item).length === 1));
   }
-  if (mergedSets.has(path)) return [...new Set([...existing, ...patch])];
-  const mergeKey = keys[path];
+  const mergeKey = field?.mergeKey;
+  if (mergeKey === "") return [...new Set([...existing, ...patch])];
   if (mergeKey === undefined) return structuredClone([...patch]);
   let result = [...existing];
   for (const item of patch) {
@@ -86,19 +73,28 @@ function mergeList(target: unknown, patch: readonly unknown[], path: string, key
     if (entry.$patch === "delete")
       result = result.filter((candidate) => !(isMap(candidate) && candidate[mergeKey] === id));
     else if (at < 0) result.push(withoutDirectives(entry));
-    else result[at] = mergeMap(result[at] as Record<string, unknown>, entry, path, keys);
+    else result[at] = mergeMap(result[at] as Record<string, unknown>, entry, messageOf(field));
   }
   return result;
 }
 
 /** Entries named in `order` come in that order; the others keep their places before the next named one. */
 function reorder(list: readonly unknown[], order: readonly unknown[], mergeKey: string | undefined): unknown[] {
-  const identity = (item: unknown): unknown => (mergeKey !== undefined && isMap(item) ? item[mergeKey] : item);
+  const identity = (item: unknown): unknown => (mergeKey && isMap(item) ? item[mergeKey] : item);
   const rank = new Map(order.map((item, index) => [identity(item), index]));
   const named = list.filter((item) => rank.has(identity(item)));
   named.sort((a, b) => rank.get(identity(a))! - rank.get(identity(b))!);
   let next = 0;
   return list.map((item) => (rank.has(identity(item)) ? named[next++] : item));
+}
+
+function fieldOf(message: Message | undefined, name: string): Field | undefined {
+  return message === undefined ? undefined : apiSchema().fieldOf(message, name);
+}
+
+/** The message of the values of a field; the values of a map have no fields of their own to know. */
+function messageOf(field: Field | undefined): Message | undefined {
+  return field === undefined || field.isMap ? undefined : apiSchema().messageOf(field);
 }
 
 function withoutDirectives(value: unknown): Record<string, unknown> {

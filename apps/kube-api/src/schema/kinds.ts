@@ -1,4 +1,5 @@
-import { Schema } from "./message.ts";
+import { apiVersionOf, type Kind } from "../kinds/kind.ts";
+import { type Message, Schema } from "./message.ts";
 import { accessMessages } from "./messages/access.ts";
 import { clusterMessages } from "./messages/cluster.ts";
 import { coreMessages } from "./messages/core.ts";
@@ -19,6 +20,12 @@ export function apiSchema(): Schema {
     accessMessages,
   ]);
   return parsed;
+}
+
+/** The message of a kind in one of its versions. */
+export function messageOf(kind: Kind, version: string): Message | undefined {
+  const name = messageName(apiVersionOf(kind.group, version), kind.kind);
+  return name === undefined ? undefined : apiSchema().find(name);
 }
 
 /** Messages that belong to no group but may stand in a body of any. */

@@ -8,8 +8,8 @@
  *
  * `field` is the JSON name; `~` means that the fields of its message appear in place (Go's inline structs). `type` is a
  * scalar, a built-in ({@link builtinTypes}) or a message of the same section, or `section.Message` of another; `[]type` is a
- * list, `map<type>` a map with string keys. A list's `@key` is its merge key (`@` alone: a set of plain values), `!` says
- * that zero and false differ from absent.
+ * list, `map<type>` a map with string keys. A list's `@key` is its merge key (`@key,other` when apply needs both to
+ * tell entries apart, `@` alone for a set of plain values), `!` says that zero and false differ from absent.
  */
 export interface Field {
   name: string;
@@ -22,6 +22,8 @@ export interface Field {
   keepsZero: boolean;
   /** Undefined: the list is replaced as a whole; "": a set of plain values. */
   mergeKey: string | undefined;
+  /** The fields that together identify an entry of the list; the merge key is the first. */
+  listKeys: readonly string[];
 }
 
 export interface Message {
@@ -102,12 +104,13 @@ function message(name: string, words: readonly string[], section: string): Messa
   };
 }
 
-const fieldPattern = /^([^:]+):(\d+):(\[\])?(map<)?([\w.-]+)>?(?:@(\w*))?(!)?$/;
+const fieldPattern = /^([^:]+):(\d+):(\[\])?(map<)?([\w.-]+)>?(?:@([\w,]*))?(!)?$/;
 
 function field(word: string, section: string): Field {
   const match = fieldPattern.exec(word);
   if (match === null) throw new SyntaxError(`schema of ${section}: cannot read ${JSON.stringify(word)}`);
-  const [, name = "", number, list, map, type = "", mergeKey, zero] = match;
+  const [, name = "", number, list, map, type = "", keys, zero] = match;
+  const listKeys = keys ? keys.split(",") : [];
   const isPlain = scalarTypes.has(type) || builtinTypes.has(type) || type.includes(".");
   return {
     name,
@@ -117,6 +120,7 @@ function field(word: string, section: string): Field {
     isMap: map !== undefined,
     isInline: name === "~",
     keepsZero: zero !== undefined,
-    mergeKey,
+    mergeKey: keys === undefined ? undefined : (listKeys[0] ?? ""),
+    listKeys,
   };
 }

@@ -1,43 +1,8 @@
 import type { EtcdClient, Watch } from "@keelson/etcd-client";
-import { type Event, eventTypes, type RpcError } from "@keelson/protocol/etcd";
-import type { ApiObject, Kind } from "../kinds/kind.ts";
-import { decodeObject } from "./codec.ts";
+import type { RpcError } from "@keelson/protocol/etcd";
+import type { Kind } from "../kinds/kind.ts";
 import { prefixEnd, prefixOf } from "./object-store.ts";
-
-/** A change of one object; parsed at most once, however many watchers look at it. Watchers must not change the objects. */
-export class StoreEvent {
-  readonly revision: number;
-  readonly key: string;
-  readonly isDelete: boolean;
-  readonly #kind: Kind;
-  readonly #event: Event;
-  #object: ApiObject | undefined;
-  #previous: ApiObject | undefined;
-
-  constructor(kind: Kind, event: Event) {
-    this.#kind = kind;
-    this.#event = event;
-    this.key = event.kv?.key.toString() ?? "";
-    this.revision = event.kv?.modRevision ?? 0;
-    this.isDelete = event.type === eventTypes.delete;
-  }
-
-  /** The state after the change; after a deletion the last state, at the deletion's resource version. */
-  get object(): ApiObject | undefined {
-    this.#object ??= this.isDelete ? this.#decode(this.#event.prevKv?.value) : this.#decode(this.#event.kv?.value);
-    return this.#object;
-  }
-
-  /** The state before the change, undefined after a creation. */
-  get previous(): ApiObject | undefined {
-    this.#previous ??= this.#decode(this.#event.prevKv?.value);
-    return this.#previous;
-  }
-
-  #decode(value: Buffer | undefined): ApiObject | undefined {
-    return value === undefined ? undefined : decodeObject(this.#kind, this.key, value, this.revision);
-  }
-}
+import { StoreEvent } from "./store-event.ts";
 
 export interface WatchSink {
   onEvent(event: StoreEvent): void;
@@ -86,11 +51,17 @@ export class WatchHub {
   }
 }
 
+/** A sink with the revision it starts after: the shared watch may still have older changes on their way. */
+interface Member {
+  after: number;
+  sink: WatchSink;
+}
+
 /** A datastore watch from a revision on, its kept changes and the sinks that follow it. */
 class SharedWatch {
   isOver = false;
   readonly #watch: Watch;
-  readonly #sinks = new Set<WatchSink>();
+  readonly #members = new Set<Member>();
   #events: StoreEvent[] = [];
   /** Every change after this revision is kept. */
   #keptAfter: number;
@@ -123,8 +94,9 @@ class SharedWatch {
   }
 
   join(revision: number, sink: WatchSink): Subscription {
+    const member: Member = { after: revision, sink };
     for (const event of this.#events) if (event.revision > revision) sink.onEvent(event);
-    this.#sinks.add(sink);
+    this.#members.add(member);
     const currentRevision = (): number => Math.max(this.#revision, revision);
     return {
       get revision() {
@@ -132,8 +104,8 @@ class SharedWatch {
       },
       requestProgress: () => this.#watch.requestProgress(),
       cancel: () => {
-        this.#sinks.delete(sink);
-        if (this.#sinks.size === 0) this.close();
+        this.#members.delete(member);
+        if (this.#members.size === 0) this.close();
       },
     };
   }
@@ -147,7 +119,8 @@ class SharedWatch {
     for (const event of events) {
       this.#events.push(event);
       this.#revision = event.revision;
-      for (const sink of [...this.#sinks]) sink.onEvent(event);
+      for (const { after, sink } of [...this.#members]) if (event.revision > after) sink.onEvent(event);
+      event.forgetWritten();
     }
     if (this.#events.length > keptEvents * 2) {
       const dropped = this.#events.splice(0, this.#events.length - keptEvents);
@@ -157,7 +130,7 @@ class SharedWatch {
 
   #end(error: RpcError): void {
     this.isOver = true;
-    for (const sink of [...this.#sinks]) sink.onEnd(error);
-    this.#sinks.clear();
+    for (const { sink } of [...this.#members]) sink.onEnd(error);
+    this.#members.clear();
   }
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "@keelson/service";
+import type { NodeRestriction } from "../auth/node-restriction.ts";
 import type { User } from "../auth/user.ts";
 import type { Format } from "../http/content.ts";
 import type { ResourceRequest } from "../http/request-info.ts";
@@ -14,6 +15,7 @@ export interface ApiContext {
   store: ObjectStore;
   hub: WatchHub;
   clock: Clock;
+  nodeRestriction: NodeRestriction;
   /** Gives a Service its address, and takes it back. */
   clusterIps: { assign(service: ApiObject): Promise<void> };
 }

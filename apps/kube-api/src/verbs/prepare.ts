@@ -88,7 +88,9 @@ export function prepareUpdate(kind: Kind, previous: ApiObject, update: ApiObject
     "deletionGracePeriodSeconds",
     "generation",
   ]);
-  next.metadata = { ...next.metadata, name: previous.metadata.name, ...kept };
+  // Bodies of clients come without managedFields; only an apply sets them.
+  const managed = pick({ ...previous.metadata, ...pick(update.metadata, ["managedFields"]) }, ["managedFields"]);
+  next.metadata = { ...next.metadata, name: previous.metadata.name, ...kept, ...managed };
   for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds"] as const) {
     if (!(field in kept)) delete (next.metadata as unknown as Record<string, unknown>)[field];
   }

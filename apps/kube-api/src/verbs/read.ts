@@ -111,6 +111,8 @@ function storageName(object: ApiObject, namespace: string | undefined): string {
 
 export async function list(call: Call): Promise<void> {
   const { items, revision, continueToken, remaining } = await readList(call);
+  const asked = Number(call.info.query.get("resourceVersion") ?? 0);
+  if (asked > revision) throw apiErrors.tooLargeResourceVersion(asked, revision);
   const metadata = {
     resourceVersion: String(revision),
     ...(continueToken === undefined ? {} : { continue: continueToken }),

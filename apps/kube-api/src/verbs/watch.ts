@@ -3,7 +3,8 @@ import { partial } from "../http/respond.ts";
 import { type ApiObject, apiVersionOf } from "../kinds/kind.ts";
 import { inVersion } from "../kinds/versions.ts";
 import { encodeWatchFrame, protobufType } from "../protobuf/envelope.ts";
-import type { StoreEvent, Subscription } from "../storage/watch-hub.ts";
+import type { StoreEvent } from "../storage/store-event.ts";
+import type { Subscription } from "../storage/watch-hub.ts";
 import { renderTable } from "../table/render.ts";
 import type { Call } from "./call.ts";
 import { readList, type Selection, selectionOf, selects } from "./read.ts";
@@ -82,34 +83,34 @@ class WatchStream {
   }
 
   send(type: WatchType, object: ApiObject): void {
+    this.#write(this.#encode(type, this.#shown(object)));
+  }
+
+  #shown(object: ApiObject): object {
     const { format, kind, info, context } = this.#call;
-    if (this.#isOver) return;
-    let shown: object = inVersion(object, kind, info.version);
-    if (format.as === "table" && type !== "BOOKMARK") {
-      const table = renderTable(
-        kind,
-        [shown as ApiObject],
-        { resourceVersion: object.metadata.resourceVersion },
-        context.clock.now(),
-        info.query.get("includeObject"),
-      );
-      if (this.#hasSentColumns) table.columnDefinitions = [];
-      this.#hasSentColumns = true;
-      shown = table;
-    } else if (format.as === "partial") {
-      shown = partial(shown as ApiObject);
-    }
-    this.#write(type, shown);
+    const versioned = inVersion(object, kind, info.version);
+    if (format.as === "object") return versioned;
+    if (format.as === "partial") return partial(versioned);
+    const { resourceVersion } = object.metadata;
+    const include = info.query.get("includeObject");
+    const table = renderTable(kind, [versioned], { resourceVersion }, context.clock.now(), include);
+    if (this.#hasSentColumns) table.columnDefinitions = [];
+    this.#hasSentColumns = true;
+    return table;
   }
 
   bookmark(revision: number, annotations?: Record<string, string>): void {
-    const { kind, info } = this.#call;
+    const { kind, info, format } = this.#call;
     const metadata = {
       resourceVersion: String(revision),
       creationTimestamp: null,
       ...(annotations && { annotations }),
     };
-    this.#write("BOOKMARK", { kind: kind.kind, apiVersion: apiVersionOf(kind.group, info.version), metadata });
+    const type =
+      format.as === "partial"
+        ? { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1" }
+        : { kind: kind.kind, apiVersion: apiVersionOf(kind.group, info.version) };
+    this.#write(this.#encode("BOOKMARK", { ...type, metadata }));
   }
 
   /** An object that starts or stops matching the selection appears or goes, whatever happened to it. */
@@ -118,11 +119,22 @@ class WatchStream {
       const { object, previous } = event;
       const before = previous !== undefined && selects(this.#selection, previous);
       const after = !event.isDelete && object !== undefined && selects(this.#selection, object);
-      if (after) this.send(before ? "MODIFIED" : "ADDED", object);
-      else if (before) this.send("DELETED", event.isDelete ? object! : previous);
+      if (after) this.#pass(event, before ? "MODIFIED" : "ADDED", object);
+      else if (before) this.#pass(event, "DELETED", event.isDelete ? object! : previous);
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /** Watchers of the same form share the bytes; a table belongs to one watcher, since only its first has column names. */
+  #pass(event: StoreEvent, type: WatchType, object: ApiObject): void {
+    const { format, info } = this.#call;
+    if (format.as === "table") {
+      this.send(type, object);
+      return;
+    }
+    const form = `${type} ${info.group}/${info.version} ${format.encoding} ${format.as}`;
+    this.#write(event.written(form, () => this.#encode(type, this.#shown(object))));
   }
 
   #askForBookmark(): void {
@@ -132,17 +144,22 @@ class WatchStream {
     }, progressWaitMs).unref();
   }
 
-  #write(type: WatchType, object: object): void {
-    const { response, format } = this.#call;
+  #encode(type: WatchType, object: object): Buffer {
+    return this.#call.format.encoding === "json"
+      ? Buffer.from(`${JSON.stringify({ type, object })}\n`)
+      : encodeWatchFrame(type, object as Record<string, unknown>);
+  }
+
+  #write(bytes: Buffer): void {
+    const { response } = this.#call;
     if (this.#isOver) return;
-    if (format.encoding === "json") response.write(`${JSON.stringify({ type, object })}\n`);
-    else response.write(encodeWatchFrame(type, object as Record<string, unknown>));
+    response.write(bytes);
     if (response.writableLength > maxPendingBytes) response.destroy();
   }
 
   #fail(error: unknown): void {
     if (this.#isOver) return;
-    this.#write("ERROR", toApiError(error).toStatus());
+    this.#write(this.#encode("ERROR", toApiError(error).toStatus()));
     this.#call.response.end();
     this.#stop();
   }

@@ -13,7 +13,7 @@ ConfigMapKeySelector = ~:1:LocalObjectReference key:2:string optional:3:bool!
 ConfigMapNodeConfigSource = namespace:1:string name:2:string uid:3:string resourceVersion:4:string
     kubeletConfigKey:5:string
 Container = name:1:string image:2:string command:3:[]string args:4:[]string workingDir:5:string
-    ports:6:[]ContainerPort@containerPort envFrom:19:[]EnvFromSource env:7:[]EnvVar@name
+    ports:6:[]ContainerPort@containerPort,protocol envFrom:19:[]EnvFromSource env:7:[]EnvVar@name
     resources:8:ResourceRequirements resizePolicy:23:[]ContainerResizePolicy restartPolicy:24:string
     volumeMounts:9:[]VolumeMount@mountPath volumeDevices:21:[]VolumeDevice@devicePath livenessProbe:10:Probe
     readinessProbe:11:Probe startupProbe:22:Probe lifecycle:12:Lifecycle terminationMessagePath:13:string
@@ -43,7 +43,7 @@ EnvVarSource = fieldRef:1:ObjectFieldSelector resourceFieldRef:2:ResourceFieldSe
     configMapKeyRef:3:ConfigMapKeySelector secretKeyRef:4:SecretKeySelector
 EphemeralContainer = ~:1:EphemeralContainerCommon targetContainerName:2:string
 EphemeralContainerCommon = name:1:string image:2:string command:3:[]string args:4:[]string workingDir:5:string
-    ports:6:[]ContainerPort@containerPort envFrom:19:[]EnvFromSource env:7:[]EnvVar@name
+    ports:6:[]ContainerPort@containerPort,protocol envFrom:19:[]EnvFromSource env:7:[]EnvVar@name
     resources:8:ResourceRequirements resizePolicy:23:[]ContainerResizePolicy restartPolicy:24:string
     volumeMounts:9:[]VolumeMount@mountPath volumeDevices:21:[]VolumeDevice@devicePath livenessProbe:10:Probe
     readinessProbe:11:Probe startupProbe:22:Probe lifecycle:12:Lifecycle terminationMessagePath:13:string
@@ -133,7 +133,7 @@ PodSpec = volumes:1:[]Volume@name initContainers:20:[]Container@name containers:
     schedulerName:19:string tolerations:22:[]Toleration hostAliases:23:[]HostAlias@ip priorityClassName:24:string
     priority:25:int32! dnsConfig:26:PodDNSConfig readinessGates:28:[]PodReadinessGate runtimeClassName:29:string
     enableServiceLinks:30:bool! preemptionPolicy:31:string overhead:32:map<Quantity>
-    topologySpreadConstraints:33:[]TopologySpreadConstraint@topologyKey setHostnameAsFQDN:35:bool! os:36:PodOS
+    topologySpreadConstraints:33:[]TopologySpreadConstraint@topologyKey,whenUnsatisfiable setHostnameAsFQDN:35:bool! os:36:PodOS
     hostUsers:37:bool! schedulingGates:38:[]PodSchedulingGate@name resourceClaims:39:[]PodResourceClaim@name
     resources:40:ResourceRequirements
 PodStatus = phase:1:string conditions:2:[]PodCondition@type message:3:string reason:4:string
@@ -180,7 +180,7 @@ ServiceAccount = metadata:1:meta.ObjectMeta secrets:2:[]ObjectReference@name ima
     automountServiceAccountToken:4:bool!
 ServicePort = name:1:string protocol:2:string appProtocol:6:string port:3:int32! targetPort:4:IntOrString
     nodePort:5:int32
-ServiceSpec = ports:1:[]ServicePort@port selector:2:map<string> clusterIP:3:string clusterIPs:18:[]string
+ServiceSpec = ports:1:[]ServicePort@port,protocol selector:2:map<string> clusterIP:3:string clusterIPs:18:[]string
     type:4:string externalIPs:5:[]string sessionAffinity:7:string loadBalancerIP:8:string
     loadBalancerSourceRanges:9:[]string externalName:10:string externalTrafficPolicy:11:string
     healthCheckNodePort:12:int32 publishNotReadyAddresses:13:bool sessionAffinityConfig:14:SessionAffinityConfig

@@ -1,0 +1,41 @@
+import { nodeOf } from "../auth/user.ts";
+import { apiErrors } from "../http/api-error.ts";
+import { type ApiObject, fieldAt, type Kind } from "../kinds/kind.ts";
+import type { Preconditions } from "../storage/object-store.ts";
+import { type Call, idOf, isDryRun } from "./call.ts";
+import { prepareUpdate } from "./prepare.ts";
+import { removeObject } from "./remove.ts";
+
+/** Writes what `next` makes of the present object; ends a deletion whose last finalizer went away. */
+export async function changeObject(
+  call: Call,
+  preconditions: Preconditions,
+  next: (current: ApiObject) => ApiObject,
+): Promise<ApiObject> {
+  const { kind, context, info } = call;
+  const id = idOf(call);
+  const part = call.info.subresource === undefined ? "spec" : "status";
+  const node = nodeOf(call.user);
+  const prepare = (current: ApiObject): ApiObject => {
+    const prepared = prepareUpdate(kind, current, next(current), part);
+    if (node !== undefined) context.nodeRestriction.checkUpdate(node, info, current, prepared);
+    return prepared;
+  };
+  if (isDryRun(info)) {
+    const current = await context.store.get(id);
+    if (current === undefined) throw apiErrors.notFound(kind, id.name);
+    return prepare(current);
+  }
+  const written = await context.store.update(id, prepare, preconditions);
+  const isFinalized =
+    written.metadata.deletionTimestamp !== undefined && (written.metadata.finalizers ?? []).length === 0;
+  if (isFinalized && !waitsForOthers(kind, written)) await removeObject(context, id, {});
+  return written;
+}
+
+/** Namespaces are ended by their controller, pods by their kubelet unless they have no time left. */
+function waitsForOthers(kind: Kind, object: ApiObject): boolean {
+  if (kind.group !== "") return false;
+  if (kind.plural === "pods") return fieldAt(object, "metadata.deletionGracePeriodSeconds") !== 0;
+  return kind.plural === "namespaces";
+}
