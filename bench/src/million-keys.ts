@@ -1,0 +1,92 @@
+import { parseArgs } from "node:util";
+import { type Backend, startAdapter, startBackend } from "@keelson/conformance";
+import { createEtcdClient, type EtcdClient } from "@keelson/etcd-client";
+import { Latencies } from "./datastore/latencies.ts";
+import { residentMiB } from "./datastore/targets.ts";
+
+/**
+ * `npm run bench -- million-keys [--backend sqlite] [--keys 1000000]`: what a large store costs. Fills it, starts the
+ * adapter anew and measures start to ready, pages of 500 and resident memory.
+ */
+const bars = { startMs: 15_000, pageP99Ms: 20, residentMiB: 600 };
+const valueBytes = 1_024;
+const putsPerTxn = 100;
+const writers = 16;
+const pageSize = 500;
+const prefix = "/registry/million/";
+const prefixEnd = Buffer.from("/registry/million0");
+const keyOf = (index: number): Buffer => Buffer.from(`${prefix}${String(index).padStart(8, "0")}`);
+
+export async function run(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      backend: { type: "string", default: "sqlite" },
+      keys: { type: "string", default: "1000000" },
+      pages: { type: "string", default: "400" },
+    },
+  });
+  const keys = Number(values.keys);
+  const backend = await startBackend(values.backend as Backend);
+  try {
+    const endpoint = backend.freshEndpoint();
+    await fill(endpoint, keys);
+    const startedMs = performance.now();
+    const adapter = await startAdapter(endpoint);
+    const startMs = performance.now() - startedMs;
+    const client = createEtcdClient({ endpoints: [adapter.url], timeoutMs: 30_000 });
+    const pages = await readPages(client, keys, Number(values.pages));
+    client.close();
+    const measured = {
+      startMs,
+      pageP99Ms: pages.percentile(0.99),
+      residentMiB: await residentMiB(adapter.process.pid),
+    };
+    await adapter.process.stop();
+    console.log(`${values.backend}, ${keys.toLocaleString("en")} keys of ${valueBytes} bytes`);
+    let met = true;
+    for (const [name, bar] of Object.entries(bars) as [keyof typeof bars, number][]) {
+      met &&= measured[name] <= bar;
+      console.log(
+        `${name.padEnd(12)} ${measured[name].toFixed(1).padStart(10)}   bar ${bar} ${measured[name] <= bar ? "met" : "missed"}`,
+      );
+    }
+    return met ? 0 : 1;
+  } finally {
+    await backend.close();
+  }
+}
+
+async function fill(endpoint: string, keys: number): Promise<void> {
+  const adapter = await startAdapter(endpoint);
+  const client = createEtcdClient({ endpoints: [adapter.url], timeoutMs: 60_000 });
+  let next = 0;
+  const value = Buffer.alloc(valueBytes, "v");
+  await Promise.all(
+    Array.from({ length: writers }, async () => {
+      while (next < keys) {
+        const from = next;
+        next += putsPerTxn;
+        const count = Math.min(putsPerTxn, keys - from);
+        const success = Array.from({ length: count }, (_, index) => ({
+          requestPut: { key: keyOf(from + index), value },
+        }));
+        await client.txn({ success });
+      }
+    }),
+  );
+  client.close();
+  await adapter.process.stop();
+}
+
+/** Pages from all over the store, each as one request. */
+async function readPages(client: EtcdClient, keys: number, count: number): Promise<Latencies> {
+  const latencies = new Latencies();
+  for (let page = 0; page < count; page++) {
+    const first = Math.floor(((page * 7_919) % count) * (keys / count));
+    const start = performance.now();
+    await client.range({ key: keyOf(first), rangeEnd: prefixEnd, limit: pageSize });
+    latencies.add(performance.now() - start);
+  }
+  return latencies;
+}
