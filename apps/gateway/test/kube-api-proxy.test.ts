@@ -1,6 +1,10 @@
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import { connect as connectHttp2 } from "node:http2";
 import { request as httpsRequest, type RequestOptions } from "node:https";
+import { createServer as createTcpServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { ClientIdentity } from "./support/fake-registration.ts";
 import { type Harness, startHarness } from "./support/harness.ts";
@@ -195,4 +199,34 @@ test("a stale kept-alive connection to the upstream is not the client's problem"
     expect((await harness.call("/api/v1/pods", { client })).status).toBe(200);
     harness.kubeApi.closeIdleConnections();
   }
+});
+
+test("whatever nonsense an upstream answers, the client gets a 502 or a broken answer and the gateway serves on", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "keelson-nonsense-"));
+  const socketPath = join(directory, "kube-api.sock");
+  let answer = "";
+  const upstream = createTcpServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => socket.end(Buffer.from(answer, "latin1")));
+  });
+  upstream.listen(socketPath);
+  await using harness = await startHarness({ config: { kubeApi: { socketPath } } });
+  const client = await admin(harness);
+  for (answer of [
+    "SSH-2.0-OpenSSH\r\n",
+    "HTTP/1.1 200 O\x01K\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nX-Bad: a\x01b\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "",
+  ]) {
+    const outcome = await harness.call("/api", { client }).then(
+      ({ status }) => status,
+      () => "broken off",
+    );
+    expect([502, 503, 999, "broken off"], JSON.stringify(answer)).toContain(outcome);
+  }
+  expect(await harness.call("/ping")).toMatchObject({ status: 200 });
+  upstream.close();
+  await rm(directory, { recursive: true });
 });

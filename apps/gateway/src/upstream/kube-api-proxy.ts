@@ -71,7 +71,14 @@ export class KubeApiProxy {
       });
       outgoing.on("response", (answer) => {
         answered = true;
-        this.#answer(req, res, answer);
+        try {
+          this.#answer(req, res, answer);
+        } catch (error) {
+          // A status line or header that cannot be passed on must not end this process.
+          this.#log.warn({ err: error, upstream: upstream.name }, "answer of the Kubernetes API cannot be passed on");
+          outgoing.destroy();
+          sendStatus(res, 502, "malformed answer of the Kubernetes API");
+        }
       });
       outgoing.on("error", (error) => {
         if (over || answered) return res.destroy();
@@ -82,7 +89,7 @@ export class KubeApiProxy {
           return attempt(index + 1, fresh);
         }
         this.#log.warn({ err: error, upstream: upstream.name }, "Kubernetes API dropped a request");
-        sendStatus(res, errorCode(error) === "HPE_INVALID_CONSTANT" ? 502 : 503, awayText, { "Retry-After": "1" });
+        sendStatus(res, errorCode(error)?.startsWith("HPE_") ? 502 : 503, awayText, { "Retry-After": "1" });
       });
       if (body === undefined) outgoing.end();
     };
