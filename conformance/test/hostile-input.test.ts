@@ -82,21 +82,17 @@ describe("the adapter under hostile input", () => {
   it("answers malformed messages on every method with an error of its own", async () => {
     const on = await session();
     await fc.assert(
-      fc.asyncProperty(
-        fc.constantFrom(...methods),
-        fc.uint8Array({ maxLength: 60 }),
-        async ({ path, request }, message) => {
-          let isMalformed = false;
-          try {
-            methods.get(path)!.request.decode(message);
-          } catch {
-            isMalformed = true;
-          }
-          // A stream without an error of its own goes on, so that only unary calls are sure to end well.
-          const status = await call(on, path, framed(message));
-          expect(status, path).toMatch(isMalformed ? /^[1-9]\d*$/ : /^\d+$|^no status$/);
-        },
-      ),
+      fc.asyncProperty(fc.constantFrom(...methods.keys()), fc.uint8Array({ maxLength: 60 }), async (path, message) => {
+        let isMalformed = false;
+        try {
+          methods.get(path)!.request.decode(message);
+        } catch {
+          isMalformed = true;
+        }
+        // A stream without an error of its own goes on, so that only unary calls are sure to end well.
+        const status = await call(on, path, framed(message));
+        expect(status, path).toMatch(isMalformed ? /^[1-9]\d*$/ : /^\d+$|^no status$/);
+      }),
       { numRuns: 400 },
     );
     on.close();
