@@ -77,6 +77,7 @@ export class KubeApiProxy {
           // A status line or header that cannot be passed on must not end this process.
           this.#log.warn({ err: error, upstream: upstream.name }, "answer of the Kubernetes API cannot be passed on");
           outgoing.destroy();
+          res.statusMessage = "";
           sendStatus(res, 502, "malformed answer of the Kubernetes API");
         }
       });
@@ -154,8 +155,9 @@ export class KubeApiProxy {
     const headers = downstreamHeaders(answer);
     const modern = req.httpVersionMajor === 2;
     if (!modern && !req.complete) headers.push("Connection", "close");
+    // The reason phrase is the standard one, whatever the upstream says: no client reads it, and it may be malformed.
     if (modern) res.writeHead(status, grouped(headers));
-    else res.writeHead(status, answer.statusMessage ?? STATUS_CODES[status] ?? "", headers);
+    else res.writeHead(status, headers);
     if (answer.headers["content-length"] === undefined) res.flushHeaders();
     const watch = watching.test(queryOf(req)) ? { answer, res } : undefined;
     if (watch !== undefined) this.#watches.add(watch);
@@ -226,7 +228,7 @@ function grouped(headers: readonly string[]): Record<string, string | string[]> 
 }
 
 function rawHead(answer: IncomingMessage, headers: readonly string[]): string {
-  let text = `HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}\r\n`;
+  let text = `HTTP/1.1 ${answer.statusCode} ${STATUS_CODES[answer.statusCode ?? 0] ?? ""}\r\n`;
   for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
   return `${text}\r\n`;
 }
