@@ -1,5 +1,6 @@
 import { nodeOfPasswordSecret, nodePasswordSecretName, type SecretObject } from "@keelson/secret-format";
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
+import { sweepBootstrapTokens } from "./bootstrap-tokens.ts";
 import type { ClusterApi, NodeObject } from "./cluster-api.ts";
 
 const sweepPeriodMs = 60_000;
@@ -8,7 +9,7 @@ const orphanAgeMs = 600_000;
 
 /**
  * Ties node-password Secrets to their Nodes: the Secret gets its Node as owner, goes when the Node is deleted (which frees
- * the name), and an old one without a Node is swept.
+ * the name), and an old one without a Node is swept. Bootstrap tokens are swept when their time is over.
  */
 export class Housekeeping {
   readonly #api: ClusterApi;
@@ -34,10 +35,10 @@ export class Housekeeping {
         void this.#guard("make the node the owner of its Secret", () => this.#own(node));
       }
     });
-    this.#timer = this.#clock.setInterval(
-      () => void this.#guard("sweep orphaned node passwords", () => this.sweep()),
-      sweepPeriodMs,
-    );
+    this.#timer = this.#clock.setInterval(() => {
+      void this.#guard("sweep orphaned node passwords", () => this.sweep());
+      void this.#guard("sweep expired bootstrap tokens", () => this.#sweepTokens());
+    }, sweepPeriodMs);
   }
 
   stop(): void {
@@ -65,6 +66,12 @@ export class Housekeeping {
       swept.push(nodeName);
     }
     return swept;
+  }
+
+  async #sweepTokens(): Promise<void> {
+    if (!this.#api.ready) return;
+    const swept = await sweepBootstrapTokens(this.#api, this.#clock.now());
+    if (swept.length > 0) this.#log.info({ tokens: swept }, "removed expired bootstrap tokens");
   }
 
   async #own(node: NodeObject): Promise<void> {

@@ -262,6 +262,39 @@ export class Registration implements Service, RegistrationClient {
     return this.#pki.readPair(file);
   }
 
+  /**
+   * TLS options with a leaf of this server and the server CA, whose fields are always those of today: whoever spreads them
+   * into each connection goes on after a renewal without knowing of it.
+   */
+  async liveTls(file: string): Promise<{ readonly ca: string; readonly cert: string; readonly key: string }> {
+    const read = async () => {
+      const { certPem, keyPem } = await this.#pki.readPair(file);
+      return { ca: this.#pki.authority("server").bundlePem, cert: certPem, key: keyPem };
+    };
+    let current = await read();
+    this.onCertificatesRenewed((files) => {
+      if (!files.includes(file)) return;
+      read().then(
+        (renewed) => {
+          current = renewed;
+        },
+        (error: unknown) =>
+          this.#deps.log.error({ err: error, certificate: file }, "a renewed certificate cannot be read"),
+      );
+    });
+    return {
+      get ca() {
+        return current.ca;
+      },
+      get cert() {
+        return current.cert;
+      },
+      get key() {
+        return current.key;
+      },
+    };
+  }
+
   /** The administrator's kubeconfig with everything embedded, for a server URL that people use. */
   async adminKubeconfig(server: string): Promise<string> {
     const { certPem, keyPem } = await this.#pki.readPair("client-admin");

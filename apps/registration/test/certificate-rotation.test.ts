@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { createPublicKey } from "node:crypto";
+import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -45,6 +45,16 @@ describe("leaf certificates", () => {
     const oldOne = [readCertificate(before.certPem).der];
     expect((await registration.authenticate({ clientCertificates: oldOne })).outcome).toBe("authenticated");
     expect((await registration.certificateStatus()).every(({ plan }) => plan.reason === undefined)).toBe(true);
+  });
+
+  it("reach connections that are opened later, through TLS options that stay current", async () => {
+    const { registration } = await startRegistration();
+    const tls = await registration.liveTls("client-kube-apiserver");
+    const before = { ...tls };
+    await registration.renewCertificates(["client-kube-apiserver"]);
+    await expect.poll(() => ({ ...tls }).cert).not.toBe(before.cert);
+    expect({ ...tls }.ca).toBe(before.ca);
+    expect(new X509Certificate(tls.cert).checkPrivateKey(createPrivateKey(tls.key))).toBe(true);
   });
 
   it("are all there again after a year in which the server was off", async () => {

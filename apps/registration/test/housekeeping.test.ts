@@ -1,6 +1,7 @@
 import { nodePasswordSecret } from "@keelson/secret-format";
 import { ManualClock, silentLogger } from "@keelson/service";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { createBootstrapToken } from "../src/bootstrap-tokens.ts";
 import { Housekeeping } from "../src/housekeeping.ts";
 import { listRegisteredNodes, releaseNode } from "../src/registered-nodes.ts";
 import { FakeCluster } from "./support/fake-cluster.ts";
@@ -59,6 +60,14 @@ describe("a node-password Secret", () => {
     ]);
     await releaseNode(cluster, "Agent-2");
     await expect(releaseNode(cluster, "agent-2")).rejects.toMatchObject({ code: "node/not-registered" });
+  });
+
+  it("is not the only thing that is swept: expired bootstrap tokens go too", async () => {
+    const { cluster, clock } = start();
+    await createBootstrapToken(cluster, { token: "aaaaaa.0123456789abcdef", ttlMs: 60_000 }, clock.now());
+    await createBootstrapToken(cluster, { token: "bbbbbb.0123456789abcdef", ttlMs: 0 }, clock.now());
+    clock.advance(120_000);
+    await expect.poll(() => [...cluster.secrets.keys()]).toEqual(["bootstrap-token-bbbbbb"]);
   });
 
   it("leaves no timer behind", () => {
