@@ -17,12 +17,7 @@ function readsAll(op: RangeOp): boolean {
 }
 
 function hasFilter(op: RangeOp): boolean {
-  return (
-    op.minModRevision !== 0 ||
-    op.maxModRevision !== 0 ||
-    op.minCreateRevision !== 0 ||
-    op.maxCreateRevision !== 0
-  );
+  return op.minModRevision !== 0 || op.maxModRevision !== 0 || op.minCreateRevision !== 0 || op.maxCreateRevision !== 0;
 }
 
 /**

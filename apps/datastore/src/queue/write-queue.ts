@@ -86,6 +86,8 @@ export class WriteQueue {
   #landed: (() => void)[] = [];
   readonly #healthListeners = new Set<() => void>();
   #purge: PurgePlan;
+  /** Readers that need rows which compaction may want to delete. */
+  #purgeHolds = 0;
   readonly #timers: { cancel(): void }[];
 
   constructor(options: WriteQueueOptions) {
@@ -158,6 +160,14 @@ export class WriteQueue {
     while (this.#flights.length > 0) await new Promise<void>((resolve) => this.#landed.push(resolve));
   }
 
+  /** Keeps compaction from deleting rows until the returned function is called. */
+  holdPurge(): () => void {
+    this.#purgeHolds++;
+    return () => {
+      this.#purgeHolds--;
+    };
+  }
+
   /** Resolves when compaction has nothing left to delete. */
   async purged(): Promise<void> {
     while (!this.#stopped && (this.#purge.pending || this.#flights.some(({ purge }) => purge !== undefined))) {
@@ -181,7 +191,7 @@ export class WriteQueue {
         if (turn === undefined) return;
         const work = this.#step(turn);
         if (work !== undefined) await work;
-      } while (!this.#stopped && (this.#waiting.length > 0 || this.#purge.pending));
+      } while (!this.#stopped && (this.#waiting.length > 0 || (this.#purge.pending && this.#purgeHolds === 0)));
     } finally {
       this.#running = false;
       if (this.#waiting.length > 0 && this.#failure === undefined) this.kick();
@@ -242,7 +252,7 @@ export class WriteQueue {
       onRollback: (undo) => flight.undo.push(undo),
     };
     for (const item of items) this.#evaluateOne(item, scope, batch, flight);
-    if (purge.pending) {
+    if (purge.pending && this.#purgeHolds === 0) {
       flight.purge = purge.take(Math.min(maxPurgeRows, Math.max(minPurgeRows, 2 * batch.rows.length)));
       batch.purgeIds = [...flight.purge.versions.map(({ version }) => version.id), ...flight.purge.orphans];
     }

@@ -12,6 +12,7 @@ import { lockService } from "./lock.ts";
 import { maintenanceService } from "./maintenance.ts";
 import { rangeStreamMethod } from "./range-stream.ts";
 import { reflectionMethod } from "./reflection.ts";
+import { snapshotMethod } from "./snapshot.ts";
 import { watchService } from "./watch.ts";
 
 /** All methods of an etcd on this core. */
@@ -25,6 +26,7 @@ export function etcdMethods(core: Core): { methods: Method[]; alarms: Alarms } {
     rangeStreamMethod(core),
     ...maintenanceService(core, alarms),
     ...hashService(core),
+    snapshotMethod(core),
     ...authOffService(core),
     ...lockService(core),
     ...electionService(core),

@@ -1,0 +1,139 @@
+import { keyValue, Reader } from "@keelson/protocol/etcd";
+import { type Dependencies, KeelsonError, withDefaults } from "@keelson/service";
+import type { AppendLog, LogBatch, LogRow } from "../log/append-log.ts";
+import { openLog } from "../log/open-log.ts";
+import type { DatabaseTlsFiles } from "../log/sql/tls-files.ts";
+import { BoltReader } from "./bolt-reader.ts";
+
+export interface RestoreOptions {
+  /** File of `etcdctl snapshot save`, from Keelson or from an etcd. */
+  file: string;
+  /** Database to fill; it must be empty. */
+  endpoint: string;
+  databaseTls?: DatabaseTlsFiles;
+}
+
+export interface Restored {
+  keys: number;
+  leases: number;
+  /** Revision of the restored store. */
+  revision: number;
+}
+
+/** Size of a commit. */
+const maxBatchRows = 500;
+const maxBatchBytes = 4 << 20;
+
+/** The newest version of one key in the snapshot. */
+interface Newest {
+  main: number;
+  /** Where its transaction's other keys come before it. */
+  sub: number;
+  bytes: Buffer | undefined;
+}
+
+/**
+ * Fills an empty database from a snapshot. Keys keep their revisions, unless several keys share one (a transaction of an
+ * etcd): rows need an id each, so then all are numbered anew in their order.
+ */
+export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dependencies> = {}): Promise<Restored> {
+  const { log: logger, clock, registry } = withDefaults(deps);
+  const tls = options.databaseTls === undefined ? {} : { tls: options.databaseTls };
+  const log = openLog(options.endpoint, { logger, clock, registry, ...tls });
+  const state = await log.open({ apply() {}, lost() {} });
+  try {
+    let rows = 0;
+    await log.load(
+      () => rows++,
+      () => {},
+    );
+    if (rows > 0) {
+      throw new KeelsonError("snapshot/not-empty", "the database to restore into already holds keys", {
+        hint: "restore into a new database, then point the datastore endpoint at it",
+      });
+    }
+    using reader = new BoltReader(options.file);
+    const leases = [...reader.bucket("lease")].map(({ value }) => decodeLease(value));
+    const ttls = new Map(leases.map(({ id, ttlSeconds }) => [id, ttlSeconds]));
+    await commit(log, { leases: leases.map((lease) => ({ kind: "grant", ...lease })) });
+    const newest = newestVersions(reader);
+    const shared = new Set(newest.map(({ main }) => main)).size < newest.length;
+    const keepsIds = !shared && (newest[0]?.main ?? Number.POSITIVE_INFINITY) > state.currentRevision;
+    let nextId = state.currentRevision;
+    let batch: LogRow[] = [];
+    let bytes = 0;
+    for (const { main, bytes: encoded } of newest) {
+      nextId = keepsIds ? main : nextId + 1;
+      const row = rowOf(nextId, encoded!, ttls, keepsIds);
+      batch.push(row);
+      bytes += row.value?.length ?? 0;
+      if (batch.length < maxBatchRows && bytes < maxBatchBytes) continue;
+      await commit(log, { rows: batch });
+      batch = [];
+      bytes = 0;
+    }
+    await commit(log, { rows: batch });
+    const keys = newest.filter(({ bytes: encoded }) => keyValue.decode(encoded!).version > 0).length;
+    return { keys, leases: leases.length, revision: nextId };
+  } finally {
+    await log.close();
+  }
+}
+
+/** Live keys, and the tombstone at the very end if the snapshot ends with one, by revision. */
+function newestVersions(reader: BoltReader): Newest[] {
+  const byKey = new Map<string, Newest & { isTombstone: boolean }>();
+  let last: (Newest & { isTombstone: boolean }) | undefined;
+  for (const { key, value } of reader.bucket("key")) {
+    last = {
+      main: Number(key.readBigUInt64BE(0)),
+      sub: Number(key.readBigUInt64BE(9)),
+      bytes: Buffer.from(value),
+      isTombstone: key.length > 17,
+    };
+    byKey.set(keyValue.decode(value).key.toString("latin1"), last);
+  }
+  const kept = [...byKey.values()].filter((version) => !version.isTombstone || version === last);
+  return kept.sort((a, b) => a.main - b.main || a.sub - b.sub);
+}
+
+function rowOf(id: number, encoded: Buffer, ttls: Map<bigint, number>, keepsIds: boolean): LogRow {
+  const kv = keyValue.decode(encoded);
+  const deleted = kv.version === 0;
+  // Renumbered keys begin a new life: their creation revision would mean another revision now.
+  const created = !deleted && (kv.version === 1 || !keepsIds);
+  return {
+    id,
+    key: kv.key.toString("latin1"),
+    created,
+    deleted,
+    createRevision: created || deleted ? 0 : kv.createRevision,
+    previousId: 0,
+    leaseTtlSeconds: ttls.get(kv.lease) ?? 0,
+    leaseId: ttls.has(kv.lease) ? kv.lease : 0n,
+    version: created ? 1 : kv.version,
+    txnLast: 0,
+    value: deleted ? undefined : kv.value,
+  };
+}
+
+async function commit(log: AppendLog, part: Partial<LogBatch>): Promise<void> {
+  const batch = { rows: [], leases: [], settings: new Map(), compactedRevision: undefined, purgeIds: [], ...part };
+  if (batch.rows.length === 0 && batch.leases.length === 0) return;
+  const turn = await log.acquire();
+  await turn.commit(batch);
+}
+
+/** leasepb.Lease: ID=1, TTL=2. */
+function decodeLease(bytes: Buffer): { id: bigint; ttlSeconds: number } {
+  const reader = new Reader(bytes);
+  let id = 0n;
+  let ttlSeconds = 0;
+  while (reader.at < reader.length) {
+    const tag = reader.uint32();
+    if (tag === 0x08) id = reader.bigint64();
+    else if (tag === 0x10) ttlSeconds = reader.int64();
+    else reader.skip(tag & 7);
+  }
+  return { id, ttlSeconds };
+}
