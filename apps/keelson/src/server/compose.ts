@@ -46,6 +46,9 @@ export class Server implements Service {
     this.#report("registration", "tokens and node names");
     const gateway = await this.#startGateway(registration, part);
     await this.#writeKubeconfig(registration);
+    registration.onCertificatesRenewed((files) => {
+      if (files.includes("client-admin")) void this.#rewriteKubeconfig(registration);
+    });
     if (part.embedded !== undefined) await part.embedded.attach(this.#kubeClient());
     await this.#startAgent(registration, gateway);
     this.#report("ready", `https://${gateway.address.host}:${gateway.address.port}`);
@@ -110,12 +113,11 @@ export class Server implements Service {
 
   async #startKubeApi(registration: Registration, part: DatastorePart): Promise<void> {
     const { advertise, values, httpsPort } = this.#config;
-    const [{ clientCaPem, requestHeaderCaPem, serverCaPem }, serviceKey, apiClient] = await Promise.all([
+    const [{ clientCaPem, requestHeaderCaPem }, serviceKey, client] = await Promise.all([
       registration.caBundles(),
       readFile(registration.paths.serviceKeyCurrent, "utf8"),
-      registration.readCertificate("client-kube-apiserver"),
+      registration.liveTls("client-kube-apiserver"),
     ]);
-    const client = { ca: serverCaPem, cert: apiClient.certPem, key: apiClient.keyPem };
     const kubeApi = createKubeApi(
       {
         etcd: part.client,
@@ -181,6 +183,15 @@ export class Server implements Service {
       this.#part("agent"),
     );
     await this.#lifecycle.run("agent", agent);
+  }
+
+  /** After a renewal: the certificate in the file would end before long. */
+  async #rewriteKubeconfig(registration: Registration): Promise<void> {
+    try {
+      await this.#writeKubeconfig(registration);
+    } catch (error) {
+      this.#deps.log.error({ err: error }, "the admin kubeconfig could not be renewed");
+    }
   }
 
   async #writeKubeconfig(registration: Registration): Promise<void> {
