@@ -104,7 +104,7 @@ export function kvService(core: Core, alarms: { refuseWhenFull(): void }): Unary
           const tag = reader.tag();
           if (tag === 0x08) revision = reader.int();
           else if (tag === 0x10) physical = reader.bool();
-          else reader.skip(tag);
+          else reader.skip(tag, 2);
         }
         return core
           .write((scope) => core.compact(scope, revision))

@@ -38,7 +38,7 @@ function handleRequest(watches: WatchStream, reader: WireReader): void {
     else if (tag === 0x1a) {
       reader.message();
       watches.progress();
-    } else reader.skip(tag);
+    } else reader.skip(tag, 3);
   }
 }
 
@@ -91,7 +91,7 @@ function createWatch(watches: WatchStream, reader: WireReader): void {
         options.fragment = reader.bool();
         break;
       default:
-        reader.skip(tag);
+        reader.skip(tag, 8);
     }
   }
   // etcd takes an empty key for the smallest one.
@@ -104,7 +104,7 @@ function decodeWatchId(reader: WireReader): number {
   while (!reader.done) {
     const tag = reader.tag();
     if (tag === 0x08) id = reader.int();
-    else reader.skip(tag);
+    else reader.skip(tag, 1);
   }
   return id;
 }

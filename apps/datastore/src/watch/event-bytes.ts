@@ -29,8 +29,12 @@ export function encodeEvents(
   const previousAt = new Array<number>(versions.length).fill(-1);
   for (const version of versions) wanted.push(version);
   for (let at = 0; at < versions.length; at++) {
-    const { previous, revision } = versions[at]!;
-    if (previous === undefined || previous.version === 0 || revision <= compacted) continue;
+    const { revision } = versions[at]!;
+    if (revision <= compacted) continue;
+    // The state before the revision, not before the operation.
+    let { previous } = versions[at]!;
+    while (previous !== undefined && previous.revision === revision) previous = previous.previous;
+    if (previous === undefined || previous.version === 0) continue;
     previousAt[at] = wanted.length;
     wanted.push(previous);
   }

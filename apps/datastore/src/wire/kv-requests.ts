@@ -81,7 +81,7 @@ export function decodeRange(reader: WireReader): RangeOp {
         op.maxCreateRevision = reader.int();
         break;
       default:
-        reader.skip(tag);
+        reader.skip(tag, 13);
     }
   }
   return op;
@@ -121,7 +121,7 @@ export function decodePut(reader: WireReader): PutOp {
         op.ignoreLease = reader.bool();
         break;
       default:
-        reader.skip(tag);
+        reader.skip(tag, 6);
     }
   }
   return op;
@@ -134,7 +134,7 @@ export function decodeDelete(reader: WireReader): DeleteOp {
     if (tag === 0x0a) op.key = reader.key();
     else if (tag === 0x12) op.rangeEnd = reader.key();
     else if (tag === 0x18) op.prevKv = reader.bool();
-    else reader.skip(tag);
+    else reader.skip(tag, 3);
   }
   return op;
 }
@@ -147,7 +147,7 @@ export function decodeTxn(reader: WireReader, depth = 0): TxnOp {
     if (tag === 0x0a) txn.compares.push(decodeCompare(reader.message()));
     else if (tag === 0x12) txn.success.push(decodeOperation(reader.message(), depth));
     else if (tag === 0x1a) txn.failure.push(decodeOperation(reader.message(), depth));
-    else reader.skip(tag);
+    else reader.skip(tag, 3);
   }
   return txn;
 }
@@ -160,7 +160,7 @@ function decodeOperation(reader: WireReader, depth: number): Operation {
     else if (tag === 0x12) op = decodePut(reader.message());
     else if (tag === 0x1a) op = decodeDelete(reader.message());
     else if (tag === 0x22) op = decodeTxn(reader.message(), depth + 1);
-    else reader.skip(tag);
+    else reader.skip(tag, 4);
   }
   return op;
 }
@@ -205,7 +205,7 @@ function decodeCompare(reader: WireReader): Compare {
         rangeEnd = reader.key();
         break;
       default:
-        reader.skip(tag);
+        reader.skip(tag, 8);
     }
   }
   switch (target) {

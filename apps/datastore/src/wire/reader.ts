@@ -21,7 +21,9 @@ export class WireReader {
 
   /** The next field's tag: `number << 3 | wire type`. */
   tag(): number {
-    return this.uint();
+    const tag = this.uint();
+    if (tag < 8) throw malformed("illegal tag 0");
+    return tag;
   }
 
   /** An unsigned varint of up to 53 bits, and what is below zero as a negative number. */
@@ -88,7 +90,9 @@ export class WireReader {
     return new WireReader(this.#bytes, start, this.#at);
   }
 
-  skip(tag: number): void {
+  /** Passes over a field the caller does not read. Up to `lastKnown` that can only be a field of the wrong type. */
+  skip(tag: number, lastKnown: number): void {
+    if (tag >>> 3 <= lastKnown) throw malformed(`wrong wire type ${tag & 7} for field ${tag >>> 3}`);
     switch (tag & 7) {
       case 0:
         this.uint();
