@@ -3,10 +3,12 @@ import { request } from "node:https";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createKubeClient, resources } from "@keelson/kube-client";
 import { resolveOptions, withDefaults } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkCommand, rotateCaCommand, rotateCommand as rotateCertificates } from "../src/certificate/commands.ts";
 import type { CommandModule } from "../src/cli/command.ts";
+import { readClusterAccess } from "../src/cluster/kubeconfig.ts";
 import { listCommand as listNodes, releaseCommand } from "../src/node/commands.ts";
 import { Server } from "../src/server/compose.ts";
 import { serverConfig } from "../src/server/config.ts";
@@ -129,6 +131,30 @@ describe("keelson certificate", () => {
     await run(rotateCertificates, {}, "client-scheduler");
     await expect.poll(() => readFile(file, "utf8"), { timeout: 10_000 }).not.toBe(before);
     await expect(run(rotateCertificates, {}, "nonsense")).rejects.toMatchObject({ code: "certificate/unknown" });
+  });
+
+  it("breaks no watch when every certificate is renewed", async () => {
+    const { server: address, tls } = await readClusterAccess(undefined, dataDir);
+    const client = createKubeClient({ server: address, tls });
+    const abort = new AbortController();
+    // One plain watch, which ends with its connection: nothing here would open it again.
+    const seen = (async () => {
+      const events = client.watch(resources.configMaps, { namespace: "default", signal: abort.signal });
+      for await (const { type, object } of events) if (object.metadata.name === "after-renewal") return type;
+      return "the watch ended";
+    })();
+    try {
+      const kubeconfig = await readFile(join(dataDir, "server/cred/keelson.yaml"), "utf8");
+      await run(rotateCertificates);
+      await expect
+        .poll(() => readFile(join(dataDir, "server/cred/keelson.yaml"), "utf8"), { timeout: 10_000 })
+        .not.toBe(kubeconfig);
+      await client.create(resources.configMaps, { metadata: { name: "after-renewal", namespace: "default" } });
+      expect(await seen).toBe("ADDED");
+    } finally {
+      abort.abort();
+      client.close();
+    }
   });
 
   it("replaces the CAs under a running server, whose clients stay", async () => {
