@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createGateway, type Gateway, type GatewayConfig } from "@keelson/gateway";
 import { statusBody } from "@keelson/protocol/supervisor";
 import { Registration, type RegistrationConfig } from "@keelson/registration";
-import { withDefaults } from "@keelson/service";
+import { type Dependencies, withDefaults } from "@keelson/service";
 import { MemoryClusterApi } from "./memory-cluster-api.ts";
 
 export interface JoinServer {
@@ -22,6 +22,7 @@ export interface JoinServerOptions {
   registration?: Partial<RegistrationConfig>;
   gateway?: Partial<GatewayConfig>;
   kubeApi?: (req: IncomingMessage, res: ServerResponse) => void;
+  deps?: Partial<Dependencies>;
 }
 
 /**
@@ -31,7 +32,7 @@ export interface JoinServerOptions {
 export async function startJoinServer(options: JoinServerOptions): Promise<JoinServer> {
   const { dataDir } = options;
   await mkdir(join(dataDir, "server"), { recursive: true });
-  const deps = withDefaults();
+  const deps = withDefaults(options.deps);
   const cluster = new MemoryClusterApi();
   const registration = new Registration(
     { dataDir, nodeName: "server-1", nodeIps: ["127.0.0.1"], httpsPort: 6443, ...options.registration },

@@ -3,6 +3,7 @@ import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createCertificateRequest, generateEcKey, readCertificate } from "@keelson/pki";
+import { createLogger } from "@keelson/service";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type JoinedAgent, joinReplayAgent } from "../../e2e/src/replay-agent.ts";
@@ -11,12 +12,19 @@ import { type JoinServer, startJoinServer } from "../src/join-server.ts";
 let directory: string;
 let server: JoinServer;
 let agent: JoinedAgent;
+/** Everything the server logs, at the most talkative level. */
+const lines: string[] = [];
 
 const agentToken = "lab-agent-secret";
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "keelson-security-"));
-  server = await startJoinServer({ dataDir: directory, registration: { token: "lab-server-secret", agentToken } });
+  const destination = { write: (line: string) => void lines.push(line) };
+  server = await startJoinServer({
+    dataDir: directory,
+    registration: { token: "lab-server-secret", agentToken },
+    deps: { log: createLogger({ name: "server", level: "debug", format: "json", destination }) },
+  });
   const options = { era: "newest" as const, server: server.url, token: agentToken, nodeIps: ["192.0.2.2"] };
   agent = await joinReplayAgent({ ...options, nodeName: "agent1" });
   await joinReplayAgent({ ...options, nodeName: "agent2" });
@@ -124,8 +132,14 @@ test("how wrong a token is does not show in how long its refusal takes", async (
   expect(Math.max(...medians) / Math.min(...medians)).toBeLessThan(1.5);
 });
 
-test("no answer and no refusal carries a secret", async () => {
-  const secrets = [agentToken, "lab-server-secret", agent.nodePassword];
+test("no answer, no refusal and no line of the log carries a secret", async () => {
+  const keys = Object.entries(agent.files).flatMap(([name, text]) =>
+    name.endsWith(".key") ? [text.split("\n")[1]!] : [],
+  );
+  const secrets = [agentToken, "lab-server-secret", agent.nodePassword, ...keys];
+  const encoded = secrets
+    .slice(0, 2)
+    .flatMap((secret) => ["node", "server"].map((user) => Buffer.from(`${user}:${secret}`).toString("base64")));
   const bodies = await Promise.all([
     call("/v1-k3s/config", { basic: `node:${agentToken}` }),
     call("/v1-k3s/config", { basic: "node:lab-agent-secreX" }),
@@ -134,6 +148,10 @@ test("no answer and no refusal carries a secret", async () => {
       headers: { "k3s-Node-Name": "agent2", "k3s-Node-Password": agent.nodePassword },
     }),
     call("/v1-k3s/token", { method: "PUT", basic: "server:lab-server-secret", body: Buffer.from("lab-agent-secret") }),
+    call("/v1-k3s/cert/cacerts", { method: "PUT", basic: "server:lab-server-secret", body: Buffer.from("{}") }),
   ]);
-  for (const { body } of bodies) for (const secret of secrets) expect(body).not.toContain(secret);
+  expect(lines.length).toBeGreaterThan(5);
+  for (const text of [...bodies.map(({ body }) => body), ...lines]) {
+    for (const secret of [...secrets, ...encoded]) expect(text).not.toContain(secret);
+  }
 });

@@ -23,7 +23,7 @@ export class Session {
   #compacted = 0;
   /** Watches that began below it: they end with their cancellation. */
   readonly #refused = new Set<WatchRecord>();
-  /** etcd feeds a watch its history a while after its creation; a compaction in between would cancel it, or not. */
+  /** etcd feeds a watch its history a while after its creation; what ends it in between would cut that short, or not. */
   #catchUpUntil = 0;
 
   private constructor(client: EtcdClient, watches: WatchLog, first: number) {
@@ -103,6 +103,7 @@ export class Session {
       case "watch":
         return this.#watch(step);
       case "cancel":
+        await delay(Math.max(0, this.#catchUpUntil - performance.now()));
         return this.#watches.cancel(step.watchId);
       case "grant": {
         const { header, id, ttl, error } = await client.leaseGrant(step.ttl, step.id);

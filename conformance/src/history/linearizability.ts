@@ -16,19 +16,25 @@ interface Entry {
   next: Entry | undefined;
 }
 
+/** The search is exponential where many operations overlap; a recorder that makes such histories is at fault itself. */
+const maxConfigurations = 500_000;
+
 /** A register holds a value or nothing. */
 type State = string | undefined;
 const impossible = Symbol("impossible");
 
-export function isLinearizable(operations: readonly Operation[], initial: State = undefined): boolean {
+export function judgeLinearizability(
+  operations: readonly Operation[],
+): "linearizable" | "not linearizable" | "too entangled to judge" {
   const head = entryList(operations);
   let open = operations.filter(({ answer }) => answer !== undefined).length;
   const done = new Uint8Array(operations.length);
   const tried = new Set<string>();
   const taken: { entry: Entry; state: State }[] = [];
-  let state: State = initial;
+  let state: State;
   let entry = head.next;
   while (open > 0) {
+    if (tried.size > maxConfigurations) return "too entangled to judge";
     if (entry?.isCall) {
       const operation = operations[entry.operation]!;
       const after = apply(state, operation);
@@ -46,14 +52,14 @@ export function isLinearizable(operations: readonly Operation[], initial: State 
     }
     // The end of an operation that has not taken effect, or of the list: the last choice was wrong.
     const last = taken.pop();
-    if (last === undefined) return false;
+    if (last === undefined) return "not linearizable";
     state = last.state;
     done[last.entry.operation] = 0;
     if (operations[last.entry.operation]!.answer !== undefined) open++;
     putBack(last.entry);
     entry = last.entry.next;
   }
-  return true;
+  return "linearizable";
 }
 
 /** The register after an operation, or {@link impossible} when it could not have answered that. */

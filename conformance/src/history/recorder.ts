@@ -6,6 +6,8 @@ import type { Answer, Call, Operation, WatchedEvent, WatchHistory } from "./oper
 const keysPerSet = 4;
 const setLifetimeMs = 3_000;
 const thinkMs = 8;
+/** A client does not hammer a server that is away. */
+const afterFailureMs = 50;
 const callTimeoutMs = 4_000;
 export const keyPrefix = "history/";
 const prefixEnd = Buffer.from("history0");
@@ -99,6 +101,7 @@ export class Recorder {
         }
       } catch {
         // Without an answer, whatever the reason: the write may have happened.
+        await pause(afterFailureMs);
       }
       await pause(Math.random() * thinkMs * 2);
     }
