@@ -3,15 +3,24 @@ import { apiVersionOf, type Kind } from "../kinds/kind.ts";
 import { reviewResources } from "../verbs/reviews.ts";
 
 const objectVerbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-const connectSubresources: Readonly<Record<string, { kind: string; verbs: string[] }>> = {
+/** What a subresource takes and gives, when that is not the kind itself. */
+interface Subresource {
+  kind: string;
+  group?: string;
+  version?: string;
+  verbs: readonly string[];
+}
+
+const subresources: Readonly<Record<string, Subresource>> = {
   exec: { kind: "PodExecOptions", verbs: ["create", "get"] },
   attach: { kind: "PodAttachOptions", verbs: ["create", "get"] },
   portforward: { kind: "PodPortForwardOptions", verbs: ["create", "get"] },
   log: { kind: "Pod", verbs: ["get"] },
   binding: { kind: "Binding", verbs: ["create"] },
-  eviction: { kind: "Eviction", verbs: ["create"] },
+  eviction: { kind: "Eviction", group: "policy", version: "v1", verbs: ["create"] },
   finalize: { kind: "Namespace", verbs: ["update"] },
-  token: { kind: "TokenRequest", verbs: ["create"] },
+  scale: { kind: "Scale", group: "autoscaling", version: "v1", verbs: ["get", "patch", "update"] },
+  token: { kind: "TokenRequest", group: "authentication.k8s.io", version: "v1", verbs: ["create"] },
   proxy: { kind: "NodeProxyOptions", verbs: ["create", "delete", "get", "patch", "update"] },
 };
 
@@ -81,13 +90,11 @@ export class Discovery {
         storageVersionHash: storageHash(kind),
       });
       for (const name of kind.subresources ?? []) {
-        const { kind: subKind, verbs } = subresource(kind, name);
         resources.push({
           name: `${kind.plural}/${name}`,
           singularName: "",
           namespaced: kind.namespaced,
-          kind: subKind,
-          verbs,
+          ...subresource(kind, name),
         });
       }
     }
@@ -139,8 +146,8 @@ export class Discovery {
       ...(kind.shortNames && { shortNames: kind.shortNames }),
       ...(kind.categories && { categories: kind.categories }),
       subresources: (kind.subresources ?? []).map((name) => {
-        const { kind: subKind, verbs } = subresource(kind, name);
-        return { subresource: name, responseKind: responseKind(subKind), verbs };
+        const { verbs, ...type } = subresource(kind, name);
+        return { subresource: name, responseKind: { ...responseKind(type.kind), ...type }, verbs };
       }),
     }));
     const asked = reviewResources
@@ -156,8 +163,8 @@ export class Discovery {
   }
 }
 
-function subresource(kind: Kind, name: string): { kind: string; verbs: string[] } {
-  return connectSubresources[name] ?? { kind: kind.kind, verbs: ["get", "patch", "update"] };
+function subresource(kind: Kind, name: string): Subresource {
+  return subresources[name] ?? { kind: kind.kind, verbs: ["get", "patch", "update"] };
 }
 
 function apiGroup({ group, versions }: { group: string; versions: readonly string[] }) {

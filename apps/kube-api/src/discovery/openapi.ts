@@ -1,10 +1,14 @@
 import type { KindCatalog } from "../kinds/catalog.ts";
-import { apiVersionOf, type Kind } from "../kinds/kind.ts";
+import type { Kind } from "../kinds/kind.ts";
+import { apiSchema, messageOf } from "../schema/kinds.ts";
+import type { Field, Message } from "../schema/message.ts";
 import { kubernetesVersion } from "./version.ts";
 
+type JsonSchema = Record<string, unknown>;
+
 /**
- * OpenAPI v3, as much as kubectl uses: which kinds exist, that PATCH takes `fieldValidation`, and the common fields for
- * `kubectl explain`. Kind-specific fields are described as free-form objects, since this API does not type them.
+ * OpenAPI v3, made from the schema of messages: which kinds exist, that writes take `fieldValidation`, and the type of every
+ * field for `kubectl explain`.
  */
 export class OpenApi {
   readonly #catalog: KindCatalog;
@@ -28,44 +32,26 @@ export class OpenApi {
     for (const { group, versions } of this.#catalog.groups()) {
       for (const version of versions) {
         const name = group === "" ? `api/${version}` : `apis/${group}/${version}`;
-        paths[name] = { serverRelativeURL: `/openapi/v3/${name}?hash=${kubernetesVersion.gitVersion}` };
+        paths[name] = {
+          serverRelativeURL: `/openapi/v3/${name}?hash=${encodeURIComponent(kubernetesVersion.gitVersion)}`,
+        };
       }
     }
     return { paths };
   }
 }
 
-const metadataRef = { $ref: "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta" };
-const freeForm = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
-
 function groupVersionDocument(group: string, version: string, kinds: readonly Kind[]): unknown {
-  const schemas: Record<string, unknown> = {
-    "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta": {
-      description: "ObjectMeta is metadata that all persisted resources must have.",
-      type: "object",
-      properties: {
-        name: { type: "string", description: "Name must be unique within a namespace." },
-        namespace: {
-          type: "string",
-          description: "Namespace defines the space within which each name must be unique.",
-        },
-        labels: {
-          type: "object",
-          additionalProperties: { type: "string" },
-          description: "Map of string keys and values that can be used to organize and categorize objects.",
-        },
-        annotations: {
-          type: "object",
-          additionalProperties: { type: "string" },
-          description: "Unstructured key value map stored with a resource.",
-        },
-      },
-      "x-kubernetes-preserve-unknown-fields": true,
-    },
-  };
+  const schemas: Record<string, JsonSchema> = {};
   const paths: Record<string, unknown> = {};
   for (const kind of kinds) {
-    schemas[schemaName(group, version, kind)] = kindSchema(group, version, kind);
+    const message = messageOf(kind, version);
+    if (message !== undefined) {
+      addSchema(message, schemas);
+      const typed = schemas[schemaName(message.name)]!;
+      typed.properties = { apiVersion: { type: "string" }, kind: { type: "string" }, ...(typed.properties as object) };
+      typed["x-kubernetes-group-version-kind"] = [{ group, kind: kind.kind, version }];
+    }
     Object.assign(paths, kindPaths(group, version, kind));
   }
   return {
@@ -76,30 +62,65 @@ function groupVersionDocument(group: string, version: string, kinds: readonly Ki
   };
 }
 
-function schemaName(group: string, version: string, kind: Kind): string {
-  return `io.k8s.api.${group === "" ? "core" : group.split(".")[0]}.${version}.${kind.kind}`;
+/** Adds a message and all that it refers to. */
+function addSchema(message: Message, schemas: Record<string, JsonSchema>): void {
+  const name = schemaName(message.name);
+  if (schemas[name] !== undefined) return;
+  const properties: Record<string, JsonSchema> = {};
+  schemas[name] = { type: "object", properties };
+  addProperties(message, properties, schemas);
 }
 
-function kindSchema(group: string, version: string, kind: Kind): unknown {
+function addProperties(
+  message: Message,
+  properties: Record<string, JsonSchema>,
+  schemas: Record<string, JsonSchema>,
+): void {
+  for (const field of message.fields) {
+    const inner = apiSchema().messageOf(field);
+    if (field.isInline && inner !== undefined) addProperties(inner, properties, schemas);
+    else properties[field.name] = fieldSchema(field, inner, schemas);
+  }
+}
+
+function fieldSchema(field: Field, inner: Message | undefined, schemas: Record<string, JsonSchema>): JsonSchema {
+  if (inner !== undefined) addSchema(inner, schemas);
+  const value: JsonSchema =
+    inner === undefined
+      ? (valueSchemas[field.type] ?? { type: "object" })
+      : { allOf: [{ $ref: `#/components/schemas/${schemaName(inner.name)}` }] };
+  if (field.isMap) return { type: "object", additionalProperties: value };
+  if (!field.isList) return value;
+  if (field.mergeKey === undefined) return { type: "array", items: value };
+  const merge = { "x-kubernetes-patch-strategy": "merge" };
+  if (field.mergeKey === "") return { type: "array", items: value, ...merge };
   return {
-    description: `${kind.kind} (${apiVersionOf(group, version)})`,
-    type: "object",
-    properties: {
-      apiVersion: {
-        type: "string",
-        description: "APIVersion defines the versioned schema of this representation of an object.",
-      },
-      kind: {
-        type: "string",
-        description: "Kind is a string value representing the REST resource this object represents.",
-      },
-      metadata: metadataRef,
-      spec: freeForm,
-      status: freeForm,
-    },
-    "x-kubernetes-preserve-unknown-fields": true,
-    "x-kubernetes-group-version-kind": [{ group, kind: kind.kind, version }],
+    type: "array",
+    items: value,
+    ...merge,
+    "x-kubernetes-patch-merge-key": field.mergeKey,
+    "x-kubernetes-list-type": "map",
+    "x-kubernetes-list-map-keys": field.listKeys,
   };
+}
+
+const valueSchemas: Readonly<Record<string, JsonSchema>> = {
+  string: { type: "string" },
+  bytes: { type: "string", format: "byte" },
+  bool: { type: "boolean" },
+  int32: { type: "integer", format: "int32" },
+  int64: { type: "integer", format: "int64" },
+  Time: { type: "string", format: "date-time" },
+  MicroTime: { type: "string", format: "date-time" },
+  Quantity: { type: "string" },
+  IntOrString: { type: "string", format: "int-or-string" },
+};
+
+/** `core.Pod` -> `io.k8s.api.core.v1.Pod`. */
+function schemaName(message: string): string {
+  const [section = "", name = ""] = message.split(".");
+  const [group, version = "v1"] = section.split("-");
+  return `${group === "meta" ? "io.k8s.apimachinery.pkg.apis" : "io.k8s.api"}.${group}.${version}.${name}`;
 }
 
 function kindPaths(group: string, version: string, kind: Kind): Record<string, unknown> {
@@ -109,11 +130,11 @@ function kindPaths(group: string, version: string, kind: Kind): Record<string, u
   const operation = (action: string) => ({
     "x-kubernetes-action": action,
     "x-kubernetes-group-version-kind": gvk,
-    parameters: [
-      { name: "dryRun", in: "query", schema: { type: "string", uniqueItems: true } },
-      { name: "fieldManager", in: "query", schema: { type: "string", uniqueItems: true } },
-      { name: "fieldValidation", in: "query", schema: { type: "string", uniqueItems: true } },
-    ],
+    parameters: ["dryRun", "fieldManager", "fieldValidation"].map((name) => ({
+      name,
+      in: "query",
+      schema: { type: "string", uniqueItems: true },
+    })),
     responses: { 200: { description: "OK" } },
   });
   return {

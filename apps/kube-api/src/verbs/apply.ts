@@ -18,6 +18,7 @@ import { answer } from "./answer.ts";
 import { type Call, idOf } from "./call.ts";
 import { changeObject } from "./change-object.ts";
 import { createObject } from "./create-object.ts";
+import { validateFields } from "./field-validation.ts";
 import { parseObject, timestamp } from "./prepare.ts";
 
 /** One manager's fields, as metadata.managedFields holds them. */
@@ -46,6 +47,7 @@ export async function apply(call: Call, body: unknown): Promise<void> {
   }
   const applied = body as ApiObject;
   parseObject(body, kind, info.version, info.namespace);
+  validateFields(call, body);
   if ((applied.metadata?.name ?? info.name) !== info.name) {
     throw apiErrors.badRequest("the name of the applied object does not match the name on the URL");
   }

@@ -7,8 +7,9 @@ import { isMap } from "../patch/merge-patch.ts";
 import { answer, answerSuccess } from "./answer.ts";
 import { type Call, idOf } from "./call.ts";
 import { removeObject } from "./remove.ts";
+import { serveScale } from "./scale.ts";
 
-/** Subresources that are neither status nor a connection to a node: by `plural/subresource` and verb create. */
+/** Subresources that are neither status nor a connection to a node, by `plural/subresource`. */
 export type SubresourceHandler = (call: Call, tokens: ServiceAccountTokens | undefined) => Promise<void>;
 
 const minTokenSeconds = 600;
@@ -20,6 +21,10 @@ export const subresourceHandlers: Readonly<Record<string, SubresourceHandler>> =
   "pods/eviction": evictPod,
   "serviceaccounts/token": requestToken,
   "namespaces/finalize": finalizeNamespace,
+  "deployments/scale": serveScale,
+  "replicasets/scale": serveScale,
+  "statefulsets/scale": serveScale,
+  "replicationcontrollers/scale": serveScale,
 };
 
 /** Puts a pod on a node: what a scheduler posts. */

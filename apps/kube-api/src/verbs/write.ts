@@ -12,18 +12,23 @@ import { apply } from "./apply.ts";
 import type { Call } from "./call.ts";
 import { changeObject } from "./change-object.ts";
 import { createObject } from "./create-object.ts";
+import { validateFields } from "./field-validation.ts";
 import { parseObject } from "./prepare.ts";
 
 export async function create(call: Call): Promise<void> {
   const { info, kind } = call;
   if (info.name !== undefined) throw apiErrors.methodNotAllowed();
-  const parsed = parseObject(await readObject(call.request), kind, info.version, info.namespace);
+  const body = await readObject(call.request);
+  const parsed = parseObject(body, kind, info.version, info.namespace);
+  validateFields(call, body);
   answer(call, 201, await createObject(call, parsed));
 }
 
 export async function update(call: Call): Promise<void> {
   const { info, kind } = call;
-  const parsed = parseObject(await readObject(call.request), kind, info.version, info.namespace);
+  const body = await readObject(call.request);
+  const parsed = parseObject(body, kind, info.version, info.namespace);
+  validateFields(call, body);
   if (parsed.metadata.name !== info.name) {
     throw apiErrors.badRequest("the name of the object does not match the name on the URL");
   }
@@ -46,6 +51,7 @@ export async function patch(call: Call): Promise<void> {
   const preconditions = typeof expected === "string" ? { resourceVersion: expected } : {};
   const written = await changeObject(call, preconditions, (current) => {
     const patched = transform(inVersion(current, kind, info.version), body, messageOf(kind, info.version));
+    validateFields(call, patched);
     return parseObject(patched, kind, info.version, info.namespace);
   });
   answer(call, 200, written);
