@@ -93,4 +93,4 @@ test("thirty agents at once all join and all come back, with no answer but succe
   }
   const again = await runStorm({ ...storm, returning: first.agents });
   expect(again).toMatchObject({ joined: 30, failures: {}, retries: 0, readyz: { failures: 0 } });
-}, 60_000);
+}, 120_000);
