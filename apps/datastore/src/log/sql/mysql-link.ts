@@ -29,12 +29,14 @@ const lockWaitSeconds = 3;
  */
 export class MysqlLink {
   readonly #options: MysqlLinkOptions;
-  readonly #backoff = new Backoff({ initialMs: 50, maxMs: 1_000 });
+  readonly #backoff = new Backoff({ initialMs: 50, maxMs: 500 });
   #connection: mysql.Connection | undefined;
   #connecting: Promise<mysql.Connection> | undefined;
   #generation = 0;
   #failure: { error: unknown; untilMs: number } | undefined;
   #closed = false;
+  /** What rejects the scripts that wait for an answer. */
+  readonly #underWay = new Set<(reason: Error) => void>();
 
   constructor(options: MysqlLinkOptions) {
     this.#options = options;
@@ -77,23 +79,26 @@ export class MysqlLink {
     await connection?.end().catch(() => connection.destroy());
   }
 
-  /** The library gives up waiting by leaving the connection in an unknown state, so a late one is destroyed. */
+  /** The library neither gives up waiting nor answers what was under way when a connection went away; this does both. */
   async #query(connection: mysql.Connection, text: string): Promise<[unknown, unknown]> {
     const { timeoutMs } = this.#options;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        reject(new Error(`no answer within ${timeoutMs} ms`));
-        connection.destroy();
-      }, timeoutMs);
-    });
     const answer = connection.query({ sql: text, rowsAsArray: true, typeCast: false });
-    // When the time is up first, nobody waits for this any more.
+    // When the connection is lost first, nobody waits for this any more.
     answer.catch(() => undefined);
+    let stop = (_reason: Error): void => {};
+    const stopped = new Promise<never>((_resolve, reject) => {
+      stop = reject;
+    });
+    const timer = setTimeout(() => {
+      stop(new Error(`no answer within ${timeoutMs} ms`));
+      this.#lose(connection);
+    }, timeoutMs);
+    this.#underWay.add(stop);
     try {
-      return (await Promise.race([answer, late])) as [unknown, unknown];
+      return (await Promise.race([answer, stopped])) as [unknown, unknown];
     } finally {
       clearTimeout(timer);
+      this.#underWay.delete(stop);
     }
   }
 
@@ -101,6 +106,7 @@ export class MysqlLink {
     if (this.#connection !== connection) return;
     this.#connection = undefined;
     connection.destroy();
+    for (const stop of this.#underWay) stop(new Error("the connection was lost"));
   }
 
   async #connect(): Promise<mysql.Connection> {

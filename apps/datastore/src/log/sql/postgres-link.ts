@@ -45,7 +45,7 @@ const answerGraceMs = 1_000;
  */
 export class PostgresLink {
   readonly #options: PostgresLinkOptions;
-  readonly #backoff = new Backoff({ initialMs: 50, maxMs: 1_000 });
+  readonly #backoff = new Backoff({ initialMs: 50, maxMs: 500 });
   #client: pg.Client | undefined;
   #connecting: Promise<pg.Client> | undefined;
   #generation = 0;
