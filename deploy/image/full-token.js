@@ -24,4 +24,4 @@ const ca = await new Promise((resolve, reject) => {
     .end();
 });
 const password = secret.includes("::server:") ? secret.slice(secret.indexOf("::server:") + 9) : secret;
-writeFileSync(path, `K10${createHash("sha256").update(ca).digest("hex")}::server:${password}\n`, { mode: 0o640 });
+writeFileSync(path, `K10${createHash("sha256").update(ca).digest("hex")}::server:${password}\n`, { mode: 0o644 }); // its volume is mounted into those parts alone, which are not root

@@ -75,6 +75,17 @@ export class Node {
     return { running: State.Running && !State.Paused, startedAt: State.StartedAt };
   }
 
+  /** Resolves when the part inside says that it is healthy; rejects after `timeoutMs`. */
+  async whenHealthy(timeoutMs = 60_000): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const { State } = await (await this.#handle()).inspect();
+      if (State.Health?.Status === "healthy") return;
+      if (Date.now() > deadline) throw new Error(`${this.name} is not healthy after ${timeoutMs} ms`);
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  }
+
   /** The last lines of its log, for the report of a failure. */
   async logTail(lines = 30): Promise<string> {
     const output = await (await this.#handle()).logs({ stdout: true, stderr: true, tail: lines });

@@ -22,7 +22,6 @@ describe.skipIf(inject("noEngine") !== "")("the total loss of three servers with
   });
 
   afterAll(async () => {
-    await before?.remove();
     await after?.remove();
     await cluster?.remove();
   });
@@ -58,6 +57,7 @@ describe.skipIf(inject("noEngine") !== "")("the total loss of three servers with
     );
     for (const server of others) await cluster.runInPlaceOf(server, ["rm"], ["-rf", `${database}/etcd`]);
     await first!.start();
+    await first!.whenHealthy();
     await Promise.all(others.map((server) => server.start()));
 
     after = await BackgroundClient.start(agent, await cluster.adminCredentials());
