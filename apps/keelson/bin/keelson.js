@@ -6,11 +6,14 @@ import { existsSync } from "node:fs";
 import module from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
 
 const requiredMajor = 24;
 const entry = fileURLToPath(import.meta.url);
 
 if (Number(process.versions.node.split(".")[0]) >= requiredMajor) {
+  // Nearly all that these programs allocate dies at once: a small young generation costs no time and saves memory.
+  setFlagsFromString("--semi-space-growth-factor=1");
   module.enableCompileCache?.();
   const { main } = await import("../src/main.ts");
   await main(process.argv.slice(2));

@@ -31,19 +31,25 @@ const stopTimeoutMs = 15_000;
 
 /**
  * Runs a service until SIGINT or SIGTERM, then stops it in order; a second signal ends the process at once. A parent
- * that started it over IPC (`keelson dev`) and vanished counts as a signal, so that no orphan stays.
+ * that started it over IPC (`keelson dev`) and vanished counts as a signal, so that no orphan stays. Process metrics are
+ * left out where nothing serves them.
  */
 export async function runDaemon(
   name: string,
   values: DaemonValues,
   create: (deps: Dependencies) => Promise<Service> | Service,
+  options: { processMetrics?: boolean } = {},
 ): Promise<number> {
   const log = createLogger({
     name,
     level: values.debug ? "debug" : (values["log-level"] as LogLevel),
     format: values["log-format"] as LogFormat,
   });
-  const deps: Dependencies = { log, clock: systemClock, registry: createRegistry() };
+  const deps: Dependencies = {
+    log,
+    clock: systemClock,
+    registry: createRegistry({ defaultMetrics: options.processMetrics ?? true }),
+  };
   const ended = endSignal();
   process.on("unhandledRejection", (reason) => {
     // A bug, never an expected failure: going on would mean running in a state that nobody thought of.

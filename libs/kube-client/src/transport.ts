@@ -1,5 +1,6 @@
-import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
+import type { ClientRequest, Agent as HttpAgent, IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { http } from "@keelson/service";
 import { KubeError } from "./errors.ts";
 
 /** Where the API is: an HTTPS address with TLS material (PEM), or the Unix socket of a process beside us. */
@@ -67,7 +68,7 @@ export class Transport {
     const target = this.#target;
     const common = { method, path, agent: this.#agent, ...(signal === undefined ? {} : { signal }) };
     if ("socketPath" in target) {
-      return httpRequest({ ...common, socketPath: target.socketPath, headers: { host: "localhost", ...headers } });
+      return http.request({ ...common, socketPath: target.socketPath, headers: { host: "localhost", ...headers } });
     }
     const { hostname, port } = new URL(target.server);
     const authorization = target.token === undefined ? {} : { authorization: `Bearer ${target.token}` };
@@ -85,7 +86,7 @@ export class Transport {
 }
 
 function makeAgent(target: KubeTarget): HttpAgent | HttpsAgent {
-  if ("socketPath" in target) return new HttpAgent({ keepAlive: true });
+  if ("socketPath" in target) return new http.Agent({ keepAlive: true });
   return new HttpsAgent({ keepAlive: true, ...target.tls });
 }
 

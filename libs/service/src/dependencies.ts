@@ -1,6 +1,6 @@
-import type { Registry } from "prom-client";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Logger, silentLogger } from "./logger.ts";
+import type { Registry } from "./metrics.ts";
 import { createRegistry } from "./metrics.ts";
 
 /** What every app's factory takes beside its own options. */

@@ -5,6 +5,7 @@ export { type Dependencies, withDefaults } from "./dependencies.ts";
 export { errorCode, errorMessage, KeelsonError } from "./errors.ts";
 export { readFileIfExists, writeFileAtomic } from "./files.ts";
 export { Health, type HealthCheck, type HealthEndpoint, type HealthReport } from "./health.ts";
+export { http } from "./http.ts";
 export { Lifecycle, type Service } from "./lifecycle.ts";
 export {
   createLogger,

@@ -1,7 +1,6 @@
 import { access, mkdir } from "node:fs/promises";
-import { request } from "node:http";
 import { join } from "node:path";
-import { type Clock, KeelsonError, type Logger, type Service, SupervisedChild } from "@keelson/service";
+import { type Clock, http, KeelsonError, type Logger, type Service, SupervisedChild } from "@keelson/service";
 import type { AgentLayout } from "../layout.ts";
 
 /** Where a distribution's containerd listens. */
@@ -102,11 +101,14 @@ function exists(path: string): Promise<boolean> {
 
 function kubeletHealthy(signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const req = request({ host: "127.0.0.1", port: healthzPort, path: "/healthz", agent: false, signal }, (res) => {
-      res.resume();
-      if (res.statusCode === 200) resolve();
-      else reject(new KeelsonError("kubelet/unhealthy", `kubelet healthz answered ${res.statusCode}`));
-    });
+    const req = http.request(
+      { host: "127.0.0.1", port: healthzPort, path: "/healthz", agent: false, signal },
+      (res) => {
+        res.resume();
+        if (res.statusCode === 200) resolve();
+        else reject(new KeelsonError("kubelet/unhealthy", `kubelet healthz answered ${res.statusCode}`));
+      },
+    );
     req.on("error", reject);
     req.end();
   });

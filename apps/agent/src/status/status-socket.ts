@@ -1,6 +1,6 @@
 import { chmod, rm } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { Logger, Registry, Service } from "@keelson/service";
+import type { Server } from "node:http";
+import { http, type Logger, type Registry, type Service } from "@keelson/service";
 import type { AgentStatus } from "./status.ts";
 
 /** The longest path a Unix socket may have. */
@@ -27,7 +27,7 @@ export class StatusSocket implements Service {
       return;
     }
     await rm(this.#path, { force: true });
-    const server = createServer((req, res) => {
+    const server = http.createServer((req, res) => {
       if (req.url === "/status") {
         res.writeHead(200, { "content-type": "application/json" }).end(`${JSON.stringify(this.#status())}\n`);
       } else if (req.url === "/metrics") {

@@ -8,6 +8,8 @@ export const agentCommand = defineCommand({
   configFile: true,
   async run({ options }) {
     const config = agentConfig(options);
-    return runDaemon("agent", options, (deps) => createAgent({ ...config, report: reportStepToParent }, deps));
+    return runDaemon("agent", options, (deps) => createAgent({ ...config, report: reportStepToParent }, deps), {
+      processMetrics: false,
+    });
   },
 });

@@ -1,6 +1,5 @@
 import { readdir, readFile } from "node:fs/promises";
 import { errorCode, KeelsonError, type RawOptions } from "@keelson/service";
-import { parse } from "yaml";
 
 export const defaultConfigFile = "/etc/rancher/k3s/config.yaml";
 
@@ -38,6 +37,7 @@ async function readYaml(path: string, mustExist: boolean): Promise<Record<string
     if (errorCode(error) === "ENOENT" && !mustExist) return undefined;
     throw new KeelsonError("config/unreadable", `cannot read the config file ${path}`, { cause: error });
   }
+  const { parse } = await import("yaml"); // most hosts have no config file
   let document: unknown;
   try {
     document = parse(text);
