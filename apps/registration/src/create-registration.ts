@@ -58,8 +58,10 @@ class OwningRegistration extends Registration {
     this.onCertificatesRenewed((files) => {
       if (files.includes(apiIdentity)) void this.#identifyToApi();
     });
-    await this.#cluster.start();
+    // Parts on other hosts, the API among them, may enrol before the API answers.
+    const synced = this.#cluster.start();
     await super.start();
+    await synced;
   }
 
   async #identifyToApi(): Promise<void> {

@@ -163,7 +163,7 @@ export class ComponentIdentity implements Service {
       await writeFileAtomic(join(this.#options.directory, file), received.get(file)!, mode);
     }
     this.#pem = received;
-    this.#log.info({ component, name }, "enrolled with registration");
+    this.#log.info({ part: component, name }, "enrolled with registration");
   }
 
   /** The certificate as long as it is valid, else the token. */

@@ -164,7 +164,7 @@ export class InternalApi implements Service {
       this.#pki.authority(authority).issue(profile({ name, names }), key, nowMs, this.#pki.leafLifetimeMs),
     ]);
     const bundles = componentBundles.map(({ file, authority }) => [file, this.#pki.authority(authority).bundlePem]);
-    this.#log.info({ component, name }, "component enrolled");
+    this.#log.info({ part: component, name }, "a part of the control plane enrolled");
     return {
       certificates: Object.fromEntries(certificates),
       bundles: Object.fromEntries(bundles),
