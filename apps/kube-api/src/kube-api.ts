@@ -25,7 +25,7 @@ import { Namespaces } from "./controllers/namespaces.ts";
 import { NodeHealth } from "./controllers/node-health.ts";
 import { Discovery } from "./discovery/discovery.ts";
 import { OpenApi } from "./discovery/openapi.ts";
-import { toApiError } from "./http/api-error.ts";
+import { apiErrors, toApiError } from "./http/api-error.ts";
 import { Dispatcher } from "./http/dispatcher.ts";
 import { Listener, type ListenTarget } from "./http/listener.ts";
 import { KindCatalog } from "./kinds/catalog.ts";
@@ -196,7 +196,7 @@ class KubeApiService implements KubeApi {
     socket.on("error", () => socket.destroy());
     try {
       const { info } = await this.#dispatcher.authorizeRequest(request, isTrusted);
-      if (!info.isResource || info.verb !== "connect") throw new Error("this path takes no upgrade");
+      if (!info.isResource || info.verb !== "connect") throw apiErrors.badRequest("this path takes no upgrade");
       await this.#nodes.upgrade(info, request, socket, head);
     } catch (thrown) {
       const error = toApiError(thrown);

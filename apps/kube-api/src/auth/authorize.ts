@@ -153,7 +153,8 @@ function pathMatches(pattern: string, path: string): boolean {
 /** What a kubelet may do. Source: kubernetes node authorizer and the NodeRestriction admission plugin, without pod graphs. */
 function nodeMay(node: string, { verb, group, resource, subresource, name, path }: Attributes): boolean {
   if (path !== undefined) return false;
-  const isRead = read.includes(verb);
+  // Never the subresources that lead into a kubelet.
+  const isRead = read.includes(verb) && ["", "status"].includes(subresource);
   switch (group === "" ? resource : `${resource}.${group}`) {
     case "nodes":
       if (isRead) return true;

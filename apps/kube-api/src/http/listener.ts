@@ -23,7 +23,14 @@ export class Listener implements Service {
   constructor(target: ListenTarget, handlers: ListenerHandlers) {
     this.#target = target;
     const isTrusted = "socketPath" in target;
-    const limits = { keepAliveTimeout: 120_000, headersTimeout: 20_000, requestTimeout: 0, maxHeaderSize: 65_536 };
+    // An upgraded connection may finish in one direction first; plain HTTP ends both by itself.
+    const limits = {
+      allowHalfOpen: true,
+      keepAliveTimeout: 120_000,
+      headersTimeout: 20_000,
+      requestTimeout: 0,
+      maxHeaderSize: 65_536,
+    };
     this.#server = isTrusted
       ? createServer(limits)
       : createTlsServer({

@@ -128,9 +128,20 @@ export class KubeletConnections {
       throw cause instanceof ApiError ? cause : badGateway(node, cause);
     }
     return new Promise((resolve, reject) => {
+      // TLS on top takes this over: one side may finish while the other still sends.
+      transport.allowHalfOpen = true;
       const secured = connectTls({ socket: transport, servername: node, ...kubelet });
-      secured.once("secureConnect", () => resolve(secured));
-      secured.once("error", (cause) => reject(badGateway(node, cause)));
+      const tooLong = new Error(`no TLS handshake within ${dialTimeoutMs} ms`);
+      const timer = setTimeout(() => secured.destroy(tooLong), dialTimeoutMs);
+      secured.once("secureConnect", () => {
+        clearTimeout(timer);
+        resolve(secured);
+      });
+      // Stays for good: later errors end the relay, which listens for itself.
+      secured.on("error", (cause) => {
+        clearTimeout(timer);
+        reject(badGateway(node, cause));
+      });
     });
   }
 
@@ -180,9 +191,9 @@ function kubeletPort(node: ApiObject): number {
 /** The kubelet's path for a pod's subresource. */
 function podPath(info: ResourceRequest, pod: ApiObject): string {
   const query = new URLSearchParams(info.query);
-  const container = query.get("container") ?? String(listAt(pod, "spec.containers")[0]?.name ?? "");
+  const container = query.get("container") || String(listAt(pod, "spec.containers")[0]?.name ?? "");
   query.delete("container");
-  const { namespace = "", name, uid = "" } = pod.metadata;
+  const { namespace = "", name } = pod.metadata;
   const suffix = query.size === 0 ? "" : `?${query}`;
   switch (info.subresource) {
     case "log":
@@ -196,10 +207,12 @@ function podPath(info: ResourceRequest, pod: ApiObject): string {
         if (flag === undefined) renamed.append(key, value);
         else if (value === "true" || value === "1") renamed.append(flag, "1");
       }
-      return `/${info.subresource}/${namespace}/${name}/${uid}/${container}?${renamed}`;
+      return `/${info.subresource}/${namespace}/${name}/${container}?${renamed}`;
     }
-    case "portforward":
-      return `/portForward/${namespace}/${name}/${uid}${suffix}`;
+    case "portforward": {
+      const ports = query.getAll("ports").join(",");
+      return `/portForward/${namespace}/${name}${ports === "" ? "" : `?port=${encodeURIComponent(ports)}`}`;
+    }
     default:
       throw apiErrors.noSuchPath();
   }

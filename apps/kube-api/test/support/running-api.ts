@@ -142,7 +142,7 @@ export async function startApi(extra: Partial<KubeApiConfig> = {}): Promise<Runn
   };
 }
 
-async function newAuthority(name: string): Promise<Authority> {
+export async function newAuthority(name: string): Promise<Authority> {
   const key: KeyObject = await generateEcKey();
   return new Authority(createCaCertificate(`test-${name}`, key, Date.now()), key);
 }
