@@ -28,6 +28,8 @@ export interface DifferentialResult {
   difference: string | undefined;
 }
 
+/** How long a difference may be shrunk beyond the time of the run. */
+const shrinkMs = 60_000;
 const defaultMaxSteps = 60;
 
 /** Runs generated scripts against both servers; a difference is shrunk to the fewest and simplest steps that show it. */
@@ -40,14 +42,18 @@ export async function runDifferential(pair: Pair, options: DifferentialOptions):
     maxLength: options.maxSteps ?? defaultMaxSteps,
     size: "max",
   });
+  let hasFailed = false;
   const property = fc.asyncProperty(script, async (candidate) => {
+    // Out of time nothing new is begun, but a difference is still shrunk.
+    if (performance.now() > (hasFailed ? until + shrinkMs : until)) return;
     scripts++;
     steps += candidate.length;
     const difference = await runScript(pair, candidate);
-    if (difference !== undefined) throw new Difference(difference);
+    if (difference === undefined) return;
+    hasFailed = true;
+    throw new Difference(difference);
   });
-  const timeLimit = Number.isFinite(until) ? { interruptAfterTimeLimit: Math.max(1, until - performance.now()) } : {};
-  const details = await fc.check(property, { seed: options.seed, numRuns: options.scripts, ...timeLimit });
+  const details = await fc.check(property, { seed: options.seed, numRuns: options.scripts });
   if (!details.failed || details.counterexample === null) return { scripts, steps, difference: undefined };
   const cause = details.errorInstance;
   if (!(cause instanceof Difference)) throw cause;
