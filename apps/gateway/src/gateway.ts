@@ -231,7 +231,7 @@ class GatewayService implements Gateway {
   }
 
   async #drain(port: PublicPort): Promise<void> {
-    const drained = port.drain(this.#config.drainTimeoutMs ?? 10_000, this.#deps.clock);
+    const drained = port.drain(this.#config.drainTimeoutMs ?? 10_000);
     this.#kubeApi.endWatches();
     await Promise.all([drained, this.tunnel.stop()]);
   }

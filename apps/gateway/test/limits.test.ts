@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect as connectTcp } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { accepted } from "@keelson/protocol/supervisor";
 import { expect, test } from "vitest";
 import { agentPassword } from "./support/fake-registration.ts";
@@ -112,4 +112,24 @@ test("a body that stops arriving does not keep a place", async () => {
   const [answer] = await once(socket, "data");
   expect(String(answer)).toMatch(/^HTTP\/1.1 408 /);
   socket.destroy();
+});
+
+test("TLS 1.2 and 1.3 are spoken with forward secrecy and authenticated encryption, and nothing older", async () => {
+  await using harness = await startHarness();
+  const ca = harness.registration.serverCa.bundlePem;
+  const target = { host: "127.0.0.1", port: harness.port, ca };
+  const negotiated = async (options: ConnectionOptions): Promise<string> => {
+    const socket = connectTls({ ...target, ...options });
+    await once(socket, "secureConnect");
+    const agreed = `${socket.getProtocol()} ${socket.getCipher().name}`;
+    socket.destroy();
+    return agreed;
+  };
+  expect(await negotiated({})).toMatch(/^TLSv1.3 TLS_/);
+  expect(await negotiated({ maxVersion: "TLSv1.2" })).toMatch(/^TLSv1.2 ECDHE-ECDSA-.*(GCM|POLY1305)/);
+  const weak: ConnectionOptions[] = [
+    { maxVersion: "TLSv1.2", ciphers: "ECDHE-ECDSA-AES128-SHA" },
+    { minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "ALL@SECLEVEL=0" },
+  ];
+  for (const options of weak) await expect(negotiated(options)).rejects.toThrow();
 });

@@ -183,15 +183,11 @@ export class PublicPort {
     this.#tls.setSecureContext(contextOptions(tls));
   }
 
-  get draining(): boolean {
-    return this.#draining;
-  }
-
   /**
    * Takes no more connections, says goodbye on every open one (GOAWAY, `Connection: close`) and resolves when all
    * responses are out or `timeoutMs` has passed; what is left is then cut.
    */
-  async drain(timeoutMs: number, clock: Clock): Promise<void> {
+  async drain(timeoutMs: number): Promise<void> {
     this.#draining = true;
     this.#pinger.cancel();
     const closed = this.#door.close();
@@ -200,12 +196,10 @@ export class PublicPort {
     });
     for (const connection of this.#connections.values()) this.#farewell(connection);
     this.#checkEmpty();
-    let cancel: () => void = () => {};
-    const deadline = new Promise<void>((resolve) => {
-      cancel = clock.setTimeout(resolve, timeoutMs).cancel;
-    });
-    await Promise.race([empty, deadline]);
-    cancel();
+    const deadline = Promise.withResolvers<void>();
+    const timer = this.#clock.setTimeout(deadline.resolve, timeoutMs);
+    await Promise.race([empty, deadline.promise]);
+    timer.cancel();
     this.#door.cut();
     this.#http1.close();
     await closed;
@@ -291,9 +285,22 @@ export class PublicPort {
   }
 }
 
+/** TLS 1.3, and of TLS 1.2 the six suites that K3s offers. */
+const ciphers = [
+  "TLS_AES_128_GCM_SHA256",
+  "TLS_AES_256_GCM_SHA384",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+].join(":");
+
 /** The TLS context of the port; the fixed session context lets a client resume after a certificate swap. */
-export function contextOptions(tls: PublicPortTls): SecureContextOptions {
-  return { cert: tls.cert, key: tls.key, ca: tls.clientCa, sessionIdContext: "keelson", minVersion: "TLSv1.2" };
+export function contextOptions({ cert, key, clientCa }: PublicPortTls): SecureContextOptions {
+  return { cert, key, ca: clientCa, ciphers, minVersion: "TLSv1.2", sessionIdContext: "keelson" };
 }
 
 /** The TCP socket below a server-side TLS socket; Node keeps it as `_parent`. */
