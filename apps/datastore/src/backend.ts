@@ -35,7 +35,7 @@ export function createBackend(config: DatastoreConfig, deps: Dependencies): Back
 
 function databaseBackend(config: DatastoreConfig, { log: logger, clock, registry }: Dependencies): Backend {
   const tls = config.databaseTls === undefined ? {} : { tls: config.databaseTls };
-  const log = openLog(config.endpoint, { logger, clock, registry, ...tls });
+  const log = openLog(config.endpoint, { logger, clock, registry, slowQueryMs: config.slowSqlMs, ...tls });
   const core = new Core({
     log,
     clock,

@@ -14,6 +14,8 @@ export interface DatastoreConfig {
   endpoint: string;
   /** Files for TLS towards the database. */
   databaseTls?: DatabaseTlsFiles;
+  /** Statements to the database that take longer are logged, in milliseconds (1000); 0 turns that off. */
+  slowSqlMs?: number;
   /** Addresses to serve etcd's API on. */
   listen: readonly ListenOptions[];
   /** Client URLs that other machines reach this server by; the listen addresses when empty. */

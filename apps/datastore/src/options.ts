@@ -44,6 +44,35 @@ export const datastoreOptions = defineOptions({
     placeholder: "file",
     help: "Authorities of client certificates; when given, clients must have one",
   },
+  "ca-file": {
+    type: "string",
+    env: ["KEELSON_DATASTORE_CAFILE", "KINE_CA_FILE"],
+    placeholder: "file",
+    help: "Authorities of the database's certificate",
+  },
+  "cert-file": {
+    type: "string",
+    env: ["KEELSON_DATASTORE_CERTFILE", "KINE_CERT_FILE"],
+    placeholder: "file",
+    help: "Client certificate for the database",
+  },
+  "key-file": {
+    type: "string",
+    env: ["KEELSON_DATASTORE_KEYFILE", "KINE_KEY_FILE"],
+    placeholder: "file",
+    help: "Key of the client certificate",
+  },
+  "skip-verify": {
+    type: "boolean",
+    env: "KINE_SKIP_VERIFY",
+    help: "Trust any certificate of the database",
+  },
+  "slow-sql-threshold": {
+    type: "duration",
+    default: "1s",
+    env: ["KEELSON_SLOW_SQL_THRESHOLD", "KINE_SLOW_SQL_THRESHOLD"],
+    help: "Log database statements that take longer; 0 turns that off",
+  },
   "cache-size": {
     type: "number",
     default: 48,
@@ -82,6 +111,13 @@ export function datastoreConfig(values: OptionValues<typeof datastoreOptions>): 
   const tls = readTls(values);
   return {
     endpoint: values.endpoint,
+    databaseTls: {
+      ...(values["ca-file"] === undefined ? {} : { caFile: values["ca-file"] }),
+      ...(values["cert-file"] === undefined ? {} : { certFile: values["cert-file"] }),
+      ...(values["key-file"] === undefined ? {} : { keyFile: values["key-file"] }),
+      skipVerify: values["skip-verify"],
+    },
+    slowSqlMs: values["slow-sql-threshold"],
     listen: values["listen-address"].map((url) => ({
       url: withScheme(url, tls !== undefined),
       ...(tls === undefined ? {} : { tls }),

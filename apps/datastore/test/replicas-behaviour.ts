@@ -117,6 +117,20 @@ export function describeReplicas(start: () => Promise<DatabaseServer>): void {
       expect(outcomes.filter(Boolean)).toHaveLength(1);
     });
 
+    it("refuse a key that the database cannot index, alone", async () => {
+      const long = "/registry/".padEnd(4_000, "k");
+      const outcomes = await Promise.all([
+        put(a(), "/registry/beside-1"),
+        put(a(), long).catch(String),
+        put(a(), "/registry/beside-2"),
+      ]);
+      expect(outcomes).toEqual([
+        expect.any(Number),
+        expect.stringContaining("request is too large"),
+        expect.any(Number),
+      ]);
+    });
+
     it("share leases: either renews them, and an expiry deletes the keys once", async () => {
       const seen = await watchAll(b());
       const leased = (): string[] => seen.events.filter(({ key }) => key.endsWith("/leased")).map(({ type }) => type);

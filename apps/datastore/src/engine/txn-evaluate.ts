@@ -16,7 +16,7 @@ import type {
 } from "./operations.ts";
 import { evaluateRange } from "./range.ts";
 import type { MvccStore } from "./store.ts";
-import type { KeyEntry, Version } from "./version.ts";
+import type { Key, KeyEntry, Version } from "./version.ts";
 
 /** Everything a write is evaluated against, and where its rows go. */
 export interface WriteContext {
@@ -26,6 +26,8 @@ export interface WriteContext {
   valueOf(version: Version): Uint8Array;
   /** Rows of the present transaction, in order. */
   rows: StagedRow[];
+  /** Whether the log can store a key of this length; undefined when it stores any. */
+  fitsKey: ((key: Key) => boolean) | undefined;
 }
 
 /** The branch a transaction takes, and those its nested ones take, decided before anything is written. */
@@ -38,6 +40,7 @@ export function evaluateTxn(context: WriteContext, txn: TxnOp): TxnOutcome {
   const path = choosePath(context, txn);
   checkPath(txn, path, (op) => {
     if (op.kind !== "put") return;
+    checkFits(context, op);
     checkKeptKey(context, op);
     checkLease(context, op);
   });
@@ -48,6 +51,7 @@ export function evaluateTxn(context: WriteContext, txn: TxnOp): TxnOutcome {
 }
 
 export function evaluatePut(context: WriteContext, op: PutOp): PutOutcome {
+  checkFits(context, op);
   checkLease(context, op);
   checkKeptKey(context, op);
   return runPut(context, op);
@@ -102,6 +106,11 @@ function checkPath(txn: TxnOp, path: Path, check: (op: Operation) => void): void
     if (op.kind === "txn") checkPath(op, path.nested[nestedAt++]!, check);
     else check(op);
   }
+}
+
+/** A key that the database cannot index must not spoil the batch for the others in it. */
+function checkFits({ fitsKey }: WriteContext, op: PutOp): void {
+  if (fitsKey !== undefined && !fitsKey(op.key)) throw etcdErrors.requestTooLarge();
 }
 
 /** A plain put looks for the lease first, one in a transaction for the key: so etcd does it. */

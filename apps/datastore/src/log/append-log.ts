@@ -53,6 +53,9 @@ export interface AppendLog {
    */
   readValues(ids: readonly number[]): (Uint8Array | undefined)[] | Promise<(Uint8Array | undefined)[]>;
 
+  /** Whether a key fits the database's index. Absent where any does: a put of one that does not is refused. */
+  fitsKey?(key: Key): boolean;
+
   /** Bytes allocated and bytes in use. May be some seconds old. */
   size(): { total: number; inUse: number } | Promise<{ total: number; inUse: number }>;
 

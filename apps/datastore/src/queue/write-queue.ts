@@ -7,7 +7,7 @@ import type { Purge, PurgePlan } from "../engine/purge-plan.ts";
 import type { MvccStore } from "../engine/store.ts";
 import { neededValues } from "../engine/txn-evaluate.ts";
 import type { ValueCache } from "../engine/value-cache.ts";
-import type { Version } from "../engine/version.ts";
+import type { Key, Version } from "../engine/version.ts";
 import type { AppendLog, LogBatch, LogRow, LogTurn } from "../log/append-log.ts";
 import type { WriteOp, WriteScope } from "./write-op.ts";
 
@@ -77,6 +77,7 @@ export interface BatchReport {
  */
 export class WriteQueue {
   readonly #o: WriteQueueOptions;
+  readonly #fitsKey: ((key: Key) => boolean) | undefined;
   #waiting: Item[] = [];
   #waitingBytes = 0;
   #flights: Flight[] = [];
@@ -92,6 +93,7 @@ export class WriteQueue {
 
   constructor(options: WriteQueueOptions) {
     this.#o = options;
+    this.#fitsKey = options.log.fitsKey?.bind(options.log);
     this.#purge = options.purge;
     const { clock } = options;
     this.#timers = [
@@ -246,6 +248,7 @@ export class WriteQueue {
       leases: batch.leases,
       settings: batch.settings,
       valueOf: (version) => this.#valueOf(version, fetched),
+      fitsKey: this.#fitsKey,
       compact: (revision) => {
         batch.compactedRevision = revision;
       },

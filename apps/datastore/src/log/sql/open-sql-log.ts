@@ -12,7 +12,7 @@ export interface SqlLogOptions {
   /** Certificate files for the connection to the database. */
   tls?: DatabaseTlsFiles;
   /** Statements that take longer are logged, in milliseconds (1000); 0 turns that off. */
-  slowQueryMs?: number;
+  slowQueryMs?: number | undefined;
 }
 
 /** A log on a PostgreSQL server. Throws a KeelsonError when the endpoint is malformed; connects in `open`. */
