@@ -1,4 +1,4 @@
-import { kubernetesNames, uniqueNames } from "@keelson/pki";
+import { kubernetesNames, leafLifetimeMs, uniqueNames } from "@keelson/pki";
 import type { Dependencies } from "@keelson/service";
 import type { ClusterApi } from "./cluster-api.ts";
 import { apiServerServiceAddress, type ClusterSettings, defaultClusterSettings } from "./cluster-config.ts";
@@ -36,7 +36,7 @@ export interface RegistrationConfig {
   maxWaitingHashes?: number;
   /** New names that would wait longer than this are claimed with a provisional hash (500 ms). */
   provisionalAfterMs?: number;
-  /** Lifetime of new leaf certificates (365 days). */
+  /** Lifetime of new leaf certificates (365 days, or what CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS says). */
   leafLifetimeMs?: number;
 }
 
@@ -50,6 +50,13 @@ export interface RegistrationDependencies extends Dependencies {
 /** The settings of a cluster, with k3s's defaults for what is not given. */
 export function clusterSettings(config: RegistrationConfig): ClusterSettings {
   return { ...defaultClusterSettings, ...config.cluster };
+}
+
+/** Lifetime of new leaves: the configured one, or the days that K3s's environment variable names. */
+export function leafLifetime(config: RegistrationConfig, env: NodeJS.ProcessEnv = process.env): number {
+  if (config.leafLifetimeMs !== undefined) return config.leafLifetimeMs;
+  const days = Number(env.CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS);
+  return Number.isInteger(days) && days > 0 ? days * 86_400_000 : leafLifetimeMs;
 }
 
 /** The configured tokens, the wanted one first. */

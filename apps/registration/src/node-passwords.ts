@@ -29,8 +29,6 @@ import { VerifiedCache } from "./verified-cache.ts";
 export interface NodePasswordOptions {
   /** The node that this server itself is, if it runs an agent: its password is checked against the local file early on. */
   ownNode?: { name: string; passwordFile: string };
-  /** A server without a Kubernetes API of its own accepts at once and verifies later. */
-  datastoreOnly?: boolean;
   hashConcurrency: number;
   /** Hashes that may wait; beyond them requests are answered with 429. */
   maxWaitingHashes: number;
@@ -112,7 +110,7 @@ export class NodePasswords {
       return refused(400, "node-name/not-callers", "header node name does not match auth node name");
     }
     this.#hardening.postpone();
-    const early = await this.#beforeApi(nodeName, claims.password, callerNode !== undefined);
+    const early = await this.#beforeApi(nodeName, claims.password);
     if (early !== undefined) return early;
     if (callerNode !== undefined && !(await this.#nodeExists(nodeName))) {
       return refused(401, "node/gone", `node '${nodeName}' does not exist any more`, {
@@ -228,18 +226,10 @@ export class NodePasswords {
   }
 
   /** While the API has never answered: only the own node can be checked, against its file. */
-  async #beforeApi(
-    nodeName: string,
-    password: string,
-    hasNodeCertificate: boolean,
-  ): Promise<Answer<{ nodeName: string }> | undefined> {
+  async #beforeApi(nodeName: string, password: string): Promise<Answer<{ nodeName: string }> | undefined> {
     if (this.#api.ready) return undefined;
     const own = this.#options.ownNode;
     if (own !== undefined && own.name === nodeName) return verifyLocally(nodeName, password, own.passwordFile);
-    if (this.#options.datastoreOnly && !hasNodeCertificate) {
-      this.#defer({ nodeName, password });
-      return accepted({ nodeName });
-    }
     return refused(503, "registration/not-ready", "runtime core not ready", {
       hint: "the server has just started; the agent tries again by itself",
     });

@@ -27,7 +27,7 @@ import { readBootstrapFiles } from "./bootstrap-files.ts";
 import { replaceAuthorities } from "./ca-rotation.ts";
 import type { ClusterApi } from "./cluster-api.ts";
 import { ClusterBootstrap } from "./cluster-bootstrap.ts";
-import { type RegistrationConfig, type RegistrationDependencies, serverNames } from "./config.ts";
+import { leafLifetime, type RegistrationConfig, type RegistrationDependencies, serverNames } from "./config.ts";
 import { CredentialStore } from "./credentials.ts";
 import { DeferredChecks } from "./deferred-checks.ts";
 import { Housekeeping } from "./housekeeping.ts";
@@ -81,7 +81,7 @@ export class Registration implements Service, RegistrationClient {
         apiServerNames: names,
         etcdNames: uniqueNames(["localhost", "127.0.0.1", "::1", ...config.nodeIps, config.nodeName, "kine.sock"]),
         apiServerUrl: config.apiServerUrl ?? `https://127.0.0.1:${config.httpsPort}`,
-        ...(config.leafLifetimeMs === undefined ? {} : { leafLifetimeMs: config.leafLifetimeMs }),
+        leafLifetimeMs: leafLifetime(config),
       },
       clock,
       log,

@@ -9,7 +9,6 @@ import {
   generateEcKey,
   generateRsaKey,
   importPrivateKey,
-  leafLifetimeMs,
   planRenewal,
   type RenewalPlan,
   readCertificate,
@@ -38,8 +37,8 @@ export interface ServerPkiOptions {
   etcdNames: readonly string[];
   /** URL in the components' kubeconfigs. */
   apiServerUrl: string;
-  /** Lifetime of new leaves (365 days). */
-  leafLifetimeMs?: number;
+  /** Lifetime of new leaves. */
+  leafLifetimeMs: number;
 }
 
 /** A leaf on disk and what is to be done about it. */
@@ -99,7 +98,7 @@ export class ServerPki {
   }
 
   get leafLifetimeMs(): number {
-    return this.#options.leafLifetimeMs ?? leafLifetimeMs;
+    return this.#options.leafLifetimeMs;
   }
 
   /** The file of a leaf and its key as they stand on disk. */

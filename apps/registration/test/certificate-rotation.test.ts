@@ -20,6 +20,7 @@ import {
 import { describe, expect, it } from "vitest";
 import { createSuccessorCas, readCas } from "../src/ca-successors.ts";
 import { checkCertificates } from "../src/certificate-check.ts";
+import { leafLifetime } from "../src/config.ts";
 import { requestRotation } from "../src/rotation-request.ts";
 import { agentIdentity, MovableClock, startRegistration, temporaryFolder } from "./support/fixture.ts";
 import { MemoryEnvelopes } from "./support/memory-envelopes.ts";
@@ -71,6 +72,13 @@ describe("leaf certificates", () => {
     expect(registration.serverToken).toBe(first.registration.serverToken);
     const authorization = `Basic ${Buffer.from("node:server-secret").toString("base64")}`;
     expect((await registration.authenticate({ authorization })).outcome).toBe("authenticated");
+  });
+
+  it("live as long as the configuration says, or K3s's environment variable", () => {
+    const config = { dataDir: "", nodeName: "s", nodeIps: [], httpsPort: 1 };
+    const variable = (days: string) => leafLifetime(config, { CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS: days }) / dayMs;
+    expect(leafLifetime({ ...config, leafLifetimeMs: 5 }, {})).toBe(5);
+    expect(["30", "", "x", "-1"].map(variable)).toEqual([30, 365, 365, 365]);
   });
 
   it("renew one by one on request", async () => {

@@ -19,7 +19,7 @@ import { readPem, writePem } from "./pem.ts";
 
 const dayMs = 86_400_000;
 const caLifetimeMs = 3_650 * dayMs;
-/** Lifetime of a leaf; K3s's `CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS` overrides the days. */
+/** Lifetime of a leaf, unless its issuer says otherwise. */
 export const leafLifetimeMs = 365 * dayMs;
 /** A leaf is valid from a little before its issue, so that a peer whose clock is behind accepts it. */
 const backdateMs = 3_600_000;
