@@ -1,7 +1,9 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   type Authentication,
+  allowedGroups,
   checkRole,
   clockSkew,
   findRoute,
@@ -91,5 +93,17 @@ describe("answers", () => {
     expect(clockSkew("Sun, 22 Nov 2026 22:54:41 GMT", sentAtMs, sentAtMs)?.skewMs).toBe(-3_600_500);
     expect(clockSkew(undefined, 0, 0)).toBeUndefined();
     fc.assert(fc.property(fc.string(), (header) => clockSkew(header, 0, 0)?.errorMs !== 0));
+  });
+});
+
+describe("the table in docs/joining.md", () => {
+  it("is what the routes say", () => {
+    const row = ({ name, path, role, methods, nodePassword }: (typeof supervisorRoutes)[number]): string => {
+      const request = `${methods === undefined ? "" : `${methods.join(", ")} `}${path}`.trim();
+      const groups = role === "public" ? "everybody" : allowedGroups[role].map((group) => `\`${group}\``).join(", ");
+      return `| ${name} | \`${request}\` | ${role}${nodePassword ? " + node password" : ""} | ${groups} |`;
+    };
+    const docs = readFileSync(new URL("../../../../docs/joining.md", import.meta.url), "utf8");
+    expect(docs).toContain(`|---|---|---|---|\n${supervisorRoutes.map(row).join("\n")}\n`);
   });
 });
