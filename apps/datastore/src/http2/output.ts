@@ -1,18 +1,29 @@
 import type { Duplex } from "node:stream";
 
-/** Small pieces are gathered in buffers of this size; larger ones are handed over as they are. */
+/** Small pieces are gathered in buffers of this size. */
 const stagingBytes = 64 * 1_024;
+/** From this size on, keeping track of one more piece is cheaper than copying it. */
+const directBytes = 8 * 1_024;
 const maxPooled = 16;
-const pool: Buffer[] = [];
+
+/** A buffer that small pieces are gathered in, and how many writes of it the socket has not finished. */
+interface Staging {
+  buffer: Buffer;
+  outstanding: number;
+}
+
+const pool: Staging[] = [];
 
 /**
- * Gathers everything that one turn of the event loop writes to a socket into few writes. Copying a kilobyte costs less
- * than giving the socket one more piece to keep track of.
+ * Gathers everything that one turn of the event loop writes to a socket into one write: small pieces are copied together,
+ * large ones go along as they are.
  */
 export class Output {
   readonly #socket: Duplex;
-  #staging: Buffer | undefined;
-  #staged = 0;
+  #staging: Staging | undefined;
+  /** The part of the staging buffer that is filled and not handed over yet. */
+  #start = 0;
+  #end = 0;
   #scheduled = false;
 
   constructor(socket: Duplex) {
@@ -21,47 +32,67 @@ export class Output {
 
   /** Bytes that the socket has not taken yet. */
   get pendingBytes(): number {
-    return this.#socket.writableLength + this.#staged;
+    return this.#socket.writableLength + this.#end - this.#start;
   }
 
   /** Room for `length` bytes (at most {@link stagingBytes}) that the caller fills at once. */
   reserve(length: number): { buffer: Buffer; at: number } {
-    if (this.#staged + length > stagingBytes) this.flush();
-    this.#staging ??= pool.pop() ?? Buffer.allocUnsafeSlow(stagingBytes);
-    const at = this.#staged;
-    this.#staged += length;
+    if (this.#staging === undefined || this.#end + length > stagingBytes) this.#renew();
     this.#schedule();
-    return { buffer: this.#staging, at };
+    const at = this.#end;
+    this.#end += length;
+    return { buffer: this.#staging!.buffer, at };
   }
 
   write(bytes: Uint8Array): void {
-    if (bytes.length > stagingBytes / 4) {
-      this.flush();
-      this.#socket.write(bytes);
+    if (bytes.length < directBytes) {
+      const { buffer, at } = this.reserve(bytes.length);
+      buffer.set(bytes, at);
       return;
     }
-    const { buffer, at } = this.reserve(bytes.length);
-    buffer.set(bytes, at);
+    this.#schedule();
+    this.#handOver();
+    if (!this.#socket.destroyed) this.#socket.write(bytes);
   }
 
+  /** Lets the socket write what was handed over since the last time. */
   flush(): void {
-    if (this.#staging === undefined) return;
+    this.#handOver();
+    if (this.#scheduled) this.#socket.uncork();
+    this.#scheduled = false;
+  }
+
+  #handOver(): void {
     const staging = this.#staging;
-    const bytes = staging.subarray(0, this.#staged);
-    this.#staging = undefined;
-    this.#staged = 0;
+    if (staging === undefined || this.#end === this.#start) return;
+    const bytes = staging.buffer.subarray(this.#start, this.#end);
+    this.#start = this.#end;
     if (this.#socket.destroyed) return;
+    staging.outstanding++;
     this.#socket.write(bytes, () => {
-      if (pool.length < maxPooled) pool.push(staging);
+      staging.outstanding--;
+      if (staging !== this.#staging) recycle(staging);
     });
   }
 
+  #renew(): void {
+    this.#handOver();
+    const full = this.#staging;
+    this.#staging = pool.pop() ?? { buffer: Buffer.allocUnsafeSlow(stagingBytes), outstanding: 0 };
+    this.#start = 0;
+    this.#end = 0;
+    if (full !== undefined) recycle(full);
+  }
+
+  /** From the first piece of a turn on, the socket holds back; the turn's end lets it go. */
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(() => {
-      this.#scheduled = false;
-      this.flush();
-    });
+    this.#socket.cork();
+    queueMicrotask(() => this.flush());
   }
+}
+
+function recycle(staging: Staging): void {
+  if (staging.outstanding === 0 && pool.length < maxPooled) pool.push(staging);
 }
