@@ -1,5 +1,4 @@
 import { Wait } from "testcontainers";
-import { parse } from "yaml";
 import { keelsonImage, serviceImages } from "./images.ts";
 import { Node } from "./node.ts";
 import { NetworkedContainer, PrivateNetwork } from "./private-network.ts";
@@ -7,8 +6,17 @@ import { NetworkedContainer, PrivateNetwork } from "./private-network.ts";
 const dataDir = "/var/lib/keelson";
 const token = "end-to-end-secret";
 
-/** Where each role lives in a private network. */
-const hosts = { balancer: 2, server: 11, database: 30, agent: 51, observer: 90 } as const;
+/** Where each role lives in a private network; several of a role follow each other. */
+const hosts = {
+  balancer: 2,
+  server: 11,
+  database: 30,
+  redis: 39,
+  agent: 51,
+  datastore: 61,
+  registration: 65,
+  "kube-api": 69,
+} as const;
 
 export interface Credentials {
   ca: string;
@@ -151,26 +159,68 @@ ${servers.join("\n")}
   }
 
   async addRedis(): Promise<{ node: Node; url: string }> {
-    const spec = this.#spec(serviceImages.redis, hosts.database + 9, "redis").withWaitStrategy(
+    const spec = this.#spec(serviceImages.redis, hosts.redis, "redis").withWaitStrategy(
       Wait.forLogMessage(/Ready to accept connections/),
     );
-    const node = await this.#start("redis", hosts.database + 9, spec);
+    const node = await this.#start("redis", hosts.redis, spec);
     return { node, url: `redis://${node.address}:6379` };
   }
 
-  /** The administrator's client certificate, from the kubeconfig that a server wrote. */
-  async adminCredentials(server = "server-1"): Promise<Credentials> {
-    const text = await this.node(server).exec("cat", `${dataDir}/server/cred/keelson.yaml`);
-    const kubeconfig = parse(text) as {
-      clusters: { cluster: { "certificate-authority-data": string } }[];
-      users: { user: { "client-certificate-data": string; "client-key-data": string } }[];
+  /**
+   * The parts of a server scaled apart, two of each but the gateway: `gateways` of them, at the servers' addresses. One
+   * name stands for all of a role, as a container platform does it.
+   */
+  async addParts(gateways: number): Promise<void> {
+    const [{ endpoint }, { url: redis }] = await Promise.all([this.addPostgres(), this.addRedis()]);
+    const two = [1, 2];
+    await Promise.all(
+      two.map((index) =>
+        this.#addPart("datastore", index, "http://127.0.0.1:2379/health", { KEELSON_DATASTORE_ENDPOINT: endpoint }, [
+          "--listen-address=http://0.0.0.0:2379",
+        ]),
+      ),
+    );
+    for (const index of two) {
+      await this.#addPart("registration", index, "https://127.0.0.1:6445/cacerts", { K3S_TOKEN: token }, [
+        "--listen=0.0.0.0:6445",
+        "--datastore-endpoint=http://datastore:2379",
+        "--kube-api=https://kube-api:6444",
+        "--tls-san=registration",
+        `--tls-san=${this.balancerAddress}`,
+      ]);
+    }
+    const enrolment = {
+      K3S_TOKEN: (await this.node("registration-1").exec("cat", `${dataDir}/server/token`)).trim(),
+      KEELSON_REGISTRATION: "https://registration:6445",
     };
-    const decode = (data: string): string => Buffer.from(data, "base64").toString();
-    const { user } = kubeconfig.users[0]!;
+    await Promise.all(
+      two.map((index) =>
+        this.#addPart("kube-api", index, "https://127.0.0.1:6444/readyz", enrolment, [
+          "--etcd-servers=http://datastore:2379",
+          `--gateway-url=https://${this.balancerAddress}:6443`,
+          `--advertise-address=${this.balancerAddress}`,
+        ]),
+      ),
+    );
+    await Promise.all(
+      Array.from({ length: gateways }, (_, index) =>
+        this.#addPart("gateway", index + 1, "http://127.0.0.1:9443/readyz", enrolment, [
+          "--kube-api=https://kube-api:6444",
+          `--redis=${redis}`,
+          "--ops-listen=127.0.0.1:9443",
+        ]),
+      ),
+    );
+  }
+
+  /** The administrator's client certificate, from a node that holds the cluster's certificates. */
+  async adminCredentials(): Promise<Credentials> {
+    const holder = this.nodes.get("server-1") ?? this.node("registration-1");
+    const read = (file: string): Promise<string> => holder.exec("cat", `${dataDir}/server/tls/${file}`);
     return {
-      ca: decode(kubeconfig.clusters[0]!.cluster["certificate-authority-data"]),
-      cert: decode(user["client-certificate-data"]),
-      key: decode(user["client-key-data"]),
+      ca: await read("server-ca.crt"),
+      cert: await read("client-admin.crt"),
+      key: await read("client-admin.key"),
     };
   }
 
@@ -178,8 +228,25 @@ ${servers.join("\n")}
     await this.network.remove();
   }
 
+  async #addPart(
+    part: "datastore" | "registration" | "kube-api" | "gateway",
+    index: number,
+    healthUrl: string,
+    environment: Readonly<Record<string, string>>,
+    flags: readonly string[],
+  ): Promise<void> {
+    const name = `${part}-${index}`;
+    // Gateways stand where servers do, so that the balancer finds them.
+    const host = (part === "gateway" ? hosts.server : hosts[part]) + index - 1;
+    const spec = new NetworkedContainer(keelsonImage, this.network, host, [name, part])
+      .withEnvironment({ ...environment, KEELSON_HEALTH_URL: healthUrl })
+      .withCommand([part, ...flags])
+      .withWaitStrategy(Wait.forHealthCheck().withStartupTimeout(90_000));
+    await this.#start(name, host, spec);
+  }
+
   #spec(image: string, host: number, name: string): NetworkedContainer {
-    return new NetworkedContainer(image, this.network, host, name);
+    return new NetworkedContainer(image, this.network, host, [name]);
   }
 
   async #start(name: string, host: number, spec: Parameters<typeof Node.start>[3]): Promise<Node> {

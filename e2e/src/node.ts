@@ -7,12 +7,21 @@ export class Node {
   readonly address: string;
   readonly #network: PrivateNetwork;
   readonly #container: StartedTestContainer;
+  /** Its names in the network. */
+  readonly #names: string[];
 
-  private constructor(name: string, address: string, network: PrivateNetwork, container: StartedTestContainer) {
+  private constructor(
+    name: string,
+    address: string,
+    network: PrivateNetwork,
+    container: StartedTestContainer,
+    names: readonly string[],
+  ) {
     this.name = name;
     this.address = address;
     this.#network = network;
     this.#container = container;
+    this.#names = [...names];
   }
 
   /** The engine's id of the container. */
@@ -21,7 +30,7 @@ export class Node {
   }
 
   static async start(name: string, host: number, network: PrivateNetwork, spec: NetworkedContainer): Promise<Node> {
-    return new Node(name, network.address(host), network, await spec.start());
+    return new Node(name, network.address(host), network, await spec.start(), spec.names);
   }
 
   /** Runs a command inside; throws with its output when it fails. */
@@ -65,7 +74,7 @@ export class Node {
     const { dockerode } = (await getContainerRuntimeClient()).container;
     await dockerode.getNetwork(this.#network.name).connect({
       Container: this.#container.getId(),
-      EndpointConfig: { IPAMConfig: { IPv4Address: this.address }, Aliases: [this.name] },
+      EndpointConfig: { IPAMConfig: { IPv4Address: this.address }, Aliases: this.#names },
     });
   }
 

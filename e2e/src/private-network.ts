@@ -40,13 +40,14 @@ export class PrivateNetwork {
 export class NetworkedContainer extends GenericContainer {
   readonly #network: PrivateNetwork;
   readonly #host: number;
-  readonly #alias: string;
+  readonly names: readonly string[];
 
-  constructor(image: string, network: PrivateNetwork, host: number, alias: string) {
+  /** The first name is its host name; a name may be shared with others of its kind. */
+  constructor(image: string, network: PrivateNetwork, host: number, names: readonly string[]) {
     super(image);
     this.#network = network;
     this.#host = host;
-    this.#alias = alias;
+    this.names = names;
     this.withNetworkMode(network.name).withLabels({ [networkLabel]: network.name });
   }
 
@@ -57,12 +58,12 @@ export class NetworkedContainer extends GenericContainer {
   }
 
   protected override async beforeContainerCreated(): Promise<void> {
-    this.createOpts.Hostname = this.#alias;
+    this.createOpts.Hostname = this.names[0]!;
     this.createOpts.NetworkingConfig = {
       EndpointsConfig: {
         [this.#network.name]: {
           IPAMConfig: { IPv4Address: this.#network.address(this.#host) },
-          Aliases: [this.#alias],
+          Aliases: [...this.names],
         },
       },
     };
