@@ -195,7 +195,15 @@ class GatewayService implements Gateway {
       readers: this.#readers,
       writers: this.#writers,
       metrics: this.#metrics,
-      handlers: { registration, staticDirectory, dbInfo, casReplaced: () => this.refresh(), log, clock },
+      handlers: {
+        registration,
+        caBundles: () => this.#caBundles(),
+        staticDirectory,
+        dbInfo,
+        casReplaced: () => this.refresh(),
+        log,
+        clock,
+      },
       kubeApi: this.#kubeApi,
       kubeApiTrustsUs: "socketPath" in kubeApi,
       tunnel: this.tunnel,
@@ -222,8 +230,13 @@ class GatewayService implements Gateway {
     );
   }
 
+  #caBundles(): CaBundles {
+    if (this.#bundles === undefined) throw new KeelsonError("gateway/not-started", "the CAs are not known yet");
+    return this.#bundles;
+  }
+
   #tls(): PublicPortTls {
-    return { ...this.#certificate.pem, clientCa: this.#bundles?.clientCaPem ?? "" };
+    return { ...this.#certificate.pem, clientCa: this.#caBundles().clientCaPem };
   }
 
   #serveCertificate(): void {

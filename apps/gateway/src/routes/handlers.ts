@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import {
   type AgentCertificateKind,
   type Answer,
+  type CaBundles,
   type Identity,
   type RegistrationClient,
   type RouteName,
@@ -28,6 +29,8 @@ export interface SupervisorCall {
 
 export interface HandlerContext {
   registration: RegistrationClient;
+  /** The CAs in use; served from memory, also while registration is away. */
+  caBundles(): CaBundles;
   staticDirectory: string | undefined;
   /** The document of `/db/info`; undefined where this server runs no etcd member. */
   dbInfo: (() => Promise<string>) | undefined;
@@ -48,8 +51,8 @@ const maxBodyBytes = 3 * 1024 * 1024;
 
 /** What each supervisor route does. The tunnel and CONNECT take the whole connection and are not here. */
 export const handlers: Readonly<Record<Exclude<RouteName, "tunnel" | "connect-egress">, Handler>> = {
-  async cacerts({ res }, { registration }) {
-    send(res, 200, plainText, (await registration.caBundles()).serverCaPem);
+  async cacerts({ res }, { caBundles }) {
+    send(res, 200, plainText, caBundles().serverCaPem);
   },
   async ping({ res }) {
     send(res, 200, plainText, "pong");
@@ -60,11 +63,11 @@ export const handlers: Readonly<Record<Exclude<RouteName, "tunnel" | "connect-eg
   async config({ res }, { registration }) {
     send(res, 200, "application/json", `${JSON.stringify(await registration.clusterConfig())}\n`);
   },
-  async "client-ca"(call, { registration }) {
-    sendCa(call, (await registration.caBundles()).clientCaPem);
+  async "client-ca"(call, { caBundles }) {
+    sendCa(call, caBundles().clientCaPem);
   },
-  async "server-ca"(call, { registration }) {
-    sendCa(call, (await registration.caBundles()).serverCaPem);
+  async "server-ca"(call, { caBundles }) {
+    sendCa(call, caBundles().serverCaPem);
   },
   "serving-kubelet": (call, context) => issue("serving-kubelet", call, context),
   "client-kubelet": (call, context) => issue("client-kubelet", call, context),
