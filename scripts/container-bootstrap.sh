@@ -17,6 +17,7 @@ node_image=node:24-bookworm-slim
 suite=bookworm
 
 install=no
+updated=no
 if [ "${1:-}" = --install ]; then install=yes; shift; fi
 [ $# -gt 0 ] || set -- "$base_image" "$node_image"
 
@@ -27,6 +28,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 ensure_package() { # program package
   have "$1" && return
   [ "$install" = yes ] || fail "$1 is missing: install the package $2, or run with --install"
+  if [ "$updated" = no ]; then apt-get update -q >/dev/null; updated=yes; fi
   say "installing $2"
   DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$2" >/dev/null
 }
@@ -34,7 +36,6 @@ ensure_package() { # program package
 ensure_engine() {
   if docker info >/dev/null 2>&1; then return; fi
   if [ "$install" = yes ] && ! have dockerd; then
-    apt-get update -q >/dev/null
     ensure_package iptables iptables
     ensure_package dockerd docker.io
   fi
@@ -104,6 +105,9 @@ make_service() { # image name
 }
 
 ensure_engine
+if [ "$install" = yes ] && ! docker compose version >/dev/null 2>&1; then
+  ensure_package docker-compose docker-compose
+fi
 for image in "$@"; do
   present "$image" || pull "$image" || case "$image" in
     "$base_image") make_base ;;
