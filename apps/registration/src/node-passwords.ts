@@ -19,7 +19,7 @@ import {
   secretsEqual,
   verifyNodePassword,
 } from "@keelson/secret-format";
-import { type Clock, errorMessage, KeelsonError, type Logger, readFileIfExists } from "@keelson/service";
+import { type Clock, errorCode, errorMessage, KeelsonError, type Logger, readFileIfExists } from "@keelson/service";
 import type { ClusterApi } from "./cluster-api.ts";
 import { HashHardening } from "./hash-hardening.ts";
 import { HashQueue, QueueFull } from "./hash-queue.ts";
@@ -215,6 +215,8 @@ export class NodePasswords {
       if (error instanceof QueueFull) {
         return refused(429, "node-password/busy", error.message, { retryAfterSeconds: error.retryAfterSeconds });
       }
+      // Nothing that comes later would make this hash readable, so it must not open the door either.
+      if (errorCode(error) === "node-password/hash-invalid") return refuseDamaged(nodeName, errorMessage(error));
       this.#log.warn(
         { node: nodeName, reason: errorMessage(error) },
         "node password cannot be checked now: accepted, and checked when the API answers",
@@ -255,6 +257,12 @@ async function verifyLocally(nodeName: string, password: string, file: string): 
   }
   if (stored === undefined) return refused(500, "node-password/file", `there is no node password in ${file}`);
   return secretsEqual(stored, password) ? accepted({ nodeName }) : refuseMismatch(nodeName);
+}
+
+function refuseDamaged(nodeName: string, reason: string): Answer<never> {
+  return refused(403, "node-password/hash-invalid", `unable to verify hash for node '${nodeName}': ${reason}`, {
+    hint: `release the name with "keelson node release ${nodeName}", so that the node registers again`,
+  });
 }
 
 function refuseMismatch(nodeName: string): Answer<never> {

@@ -107,6 +107,35 @@ describe("a kubelet certificate", () => {
     expect(cluster.events).toMatchObject([{ reason: "NodePasswordValidationFailed", type: "Warning" }]);
   });
 
+  it("is refused while the stored hash is damaged or missing: that is no reason to let anybody in", async () => {
+    const { registration, cluster } = await startRegistration();
+    const request = { kind: "client-kubelet", caller: agentIdentity, node: { name: "agent-1", password } } as const;
+    for (const hash of ["garbage", "$1:0011223344556677:40:8:1:AAAA", ""]) {
+      const data = { hash: Buffer.from(hash).toString("base64") };
+      cluster.secrets.set("agent-1.node-password.k3s", { metadata: { name: nodePasswordSecretName("agent-1") }, data });
+      const answer = await registration.issueCertificate(request);
+      expect(answer).toMatchObject({ ok: false, refusal: { status: 403 } });
+    }
+    cluster.secrets.set("agent-1.node-password.k3s", { metadata: { name: nodePasswordSecretName("agent-1") } });
+    expect(await registration.issueCertificate(request)).toMatchObject({ ok: false, refusal: { status: 403 } });
+  });
+
+  it("gives an old Secret of type Opaque the new type, with the same hash", async () => {
+    const { registration, cluster } = await startRegistration();
+    const data = { hash: Buffer.from(await hashNodePassword(password)).toString("base64") };
+    const metadata = { name: nodePasswordSecretName("agent-1"), uid: "old" };
+    cluster.secrets.set("agent-1.node-password.k3s", { metadata, type: "Opaque", data, immutable: true });
+    const node = { name: "agent-1", password };
+    expect((await registration.issueCertificate({ kind: "client-kubelet", caller: agentIdentity, node })).ok).toBe(
+      true,
+    );
+    expect(cluster.secrets.get("agent-1.node-password.k3s")).toMatchObject({
+      type: "k3s.cattle.io/node-password",
+      data,
+      immutable: true,
+    });
+  });
+
   it("hashes once for many requests with one new name, and once for each guess at a taken one", async () => {
     const { registration, cluster } = await startRegistration();
     const request = { kind: "client-kubelet", caller: agentIdentity } as const;
