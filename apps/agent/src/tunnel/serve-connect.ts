@@ -1,5 +1,11 @@
 import { connect } from "node:net";
-import type { ConnectTarget, DialFailure, TunnelSession, TunnelStream } from "@keelson/protocol/tunnel";
+import {
+  type ConnectTarget,
+  type DialFailure,
+  joinConnections,
+  type TunnelSession,
+  type TunnelStream,
+} from "@keelson/protocol/tunnel";
 import { type Clock, errorCode } from "@keelson/service";
 import { type AllowedTargets, parseTarget, refusalOf } from "./authorizer.ts";
 
@@ -26,7 +32,6 @@ export function serveConnect(
 ): void {
   const target = parseTarget(address);
   const refusal = refusalOf(protocol, target, policy.kubeletPort(), policy.allowed());
-  stream.on("error", () => {}); // the target's socket is closed by the stream's close
   if (refusal !== undefined || target === undefined) {
     policy.onDial?.("forbidden");
     session.refuse(stream, "forbidden", `connect not allowed: ${refusal}`);
@@ -48,8 +53,7 @@ export function serveConnect(
     if (stream.destroyed) return void socket.destroy();
     policy.onDial?.("ok");
     session.accept(stream);
-    stream.pipe(socket);
-    socket.pipe(stream);
+    joinConnections(stream, socket);
   });
   socket.on("error", (error) => {
     timer.cancel();

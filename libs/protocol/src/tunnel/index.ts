@@ -19,6 +19,7 @@ export {
   type Frame,
   frameTypes,
 } from "./frame.ts";
+export { joinConnections } from "./join.ts";
 export {
   keelsonDeadlineMs,
   legacyDeadlineMs,

@@ -321,10 +321,7 @@ export class TunnelSession {
     return {
       connect: (id, target) => {
         const stream = this.#track(id, false);
-        // The handler reports through refuse(); nobody else waits for this stream to open. How it ends is up to the peer,
-        // which must never be able to end this process by it; the close event tells.
-        stream.opened.catch(() => {});
-        stream.on("error", () => {});
+        stream.on("error", ignore);
         this.#options.onConnect!(stream, target);
       },
       opened: (id) => this.#streams.get(id)?.markOpened(),
@@ -339,11 +336,8 @@ export class TunnelSession {
   }
 
   #track(id: number, opened: boolean): TunnelStream {
-    const stream = new TunnelStream(id, this.#mux, opened);
+    const stream = new TunnelStream(id, this.#mux, this.#streams, opened);
     this.#streams.set(id, stream);
-    stream.once("close", () => {
-      if (this.#streams.get(id) === stream) this.#streams.delete(id);
-    });
     return stream;
   }
 
@@ -403,6 +397,9 @@ export class TunnelSession {
 function webSocketHeaderLength(length: number, masked: boolean): number {
   return 2 + (length < 126 ? 0 : length < 65_536 ? 2 : 8) + (masked ? 4 : 0);
 }
+
+/** How a stream ends is up to the peer, which must never end this process by it; the close event tells its owner. */
+function ignore(): void {}
 
 /** Sockets hold small writes back by default; other transports have nothing to turn off. */
 function disableNagle(transport: Duplex): void {

@@ -12,6 +12,7 @@ const readableHighMark = 64 * 1024;
 export class TunnelStream extends Duplex {
   readonly id: number;
   readonly #mux: Multiplexer;
+  readonly #streams: Map<number, TunnelStream>;
   /** Received, not yet handed to the reader; its bytes are not given back to the sender. */
   #backlog: Buffer[] = [];
   #backlogHead = 0;
@@ -23,11 +24,12 @@ export class TunnelStream extends Duplex {
   #opened: { promise: Promise<void>; resolve: () => void; reject: (error: Error) => void } | undefined;
   #openState: "pending" | "open" | Error;
 
-  /** For the session only. */
-  constructor(id: number, mux: Multiplexer, opened: boolean) {
+  /** For the session only: `streams` are its streams by id, which this one leaves when it is destroyed. */
+  constructor(id: number, mux: Multiplexer, streams: Map<number, TunnelStream>, opened: boolean) {
     super({ allowHalfOpen: true, emitClose: true, readableHighWaterMark: readableHighMark });
     this.id = id;
     this.#mux = mux;
+    this.#streams = streams;
     this.#openState = opened ? "open" : "pending";
   }
 
@@ -119,6 +121,7 @@ export class TunnelStream extends Duplex {
     }
     if (this.#openState === "pending") this.#failOpen(error ?? new TunnelStreamError("stream was closed"));
     this.#backlog = [];
+    if (this.#streams.get(this.id) === this) this.#streams.delete(this.id);
     this.#releaseWriter();
     done(error);
   }

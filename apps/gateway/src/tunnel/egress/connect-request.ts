@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream";
+import { joinConnections } from "@keelson/protocol/tunnel";
 
 const statusTexts: Readonly<Record<number, string>> = {
   400: "Bad Request",
@@ -32,6 +33,5 @@ export function relayConnect(socket: Duplex, head: Buffer, target: Duplex): void
     if (!socket.writableEnded) socket.destroy();
   });
   socket.once("close", () => target.destroy());
-  socket.pipe(target);
-  target.pipe(socket);
+  joinConnections(socket, target);
 }

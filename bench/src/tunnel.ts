@@ -1,0 +1,270 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { createPublicKey } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { createServer as createTlsServer } from "node:tls";
+import { Authority, createCaCertificate, exportPrivateKey, generateEcKey } from "@keelson/pki";
+import { allCapabilities, TunnelSession, type TunnelStream } from "@keelson/protocol/tunnel";
+import { systemClock } from "@keelson/service";
+import { type AgentOrder, runAgentPart, writeBulk } from "./tunnel/agent-part.ts";
+import { rawDownload, runRawPart } from "./tunnel/raw-part.ts";
+
+/**
+ * `npm run bench -- tunnel`: the agent tunnel beside raw loopback TCP, in one run. The agent's end is a process of its own,
+ * as it is in a cluster; this process is the server's. Only ratios compare across machines.
+ */
+
+const bulkMiB = 512;
+const rounds = 3;
+const echoes = 2_000;
+const stalledStreams = 50;
+const idleStreams = 10_000;
+const idleSessions = 2_000;
+
+interface Row {
+  what: string;
+  value: string;
+  bar?: { text: string; met: boolean };
+}
+
+/** Each in a process of its own: memory is measured, and one scenario's garbage is not another's cost. */
+const scenarios: Readonly<Record<string, (add: Add) => Promise<void>>> = {
+  throughput,
+  "head-of-line": headOfLine,
+  "stalled-readers": stalledReaders,
+  "idle-streams": manyIdleStreams,
+  "idle-sessions": manySessions,
+};
+
+export async function run(args: string[]): Promise<number> {
+  const [argument] = args;
+  if (argument === "--part=agent") return runAgentPart();
+  if (argument === "--part=raw") return runRawPart();
+  if (argument?.startsWith("--scenario=")) {
+    await scenarios[argument.slice("--scenario=".length)]!((what, value, bar) => process.send!({ what, value, bar }));
+    return 0;
+  }
+  let met = true;
+  for (const name of Object.keys(scenarios)) {
+    if (argument !== undefined && argument !== name) continue;
+    const child = fork(join(import.meta.dirname, "cli.ts"), ["tunnel", `--scenario=${name}`]);
+    child.on("message", ({ what, value, bar }: Row) => {
+      met &&= bar?.met ?? true;
+      const verdict = bar === undefined ? "" : `  (bar ${bar.text}) ${bar.met ? "met" : "MISSED"}`;
+      console.log(`${what.padEnd(70)} ${value.padStart(12)}${verdict}`);
+    });
+    const [code] = (await once(child, "close")) as [number | null];
+    if (code !== 0) met = false;
+  }
+  return met ? 0 : 1;
+}
+
+type Add = (what: string, value: string, bar?: Row["bar"]) => void;
+
+// ---- single-stream throughput -----------------------------------------------------------------------------------------
+
+async function throughput(add: Add): Promise<void> {
+  const raw = await rawDownload(join(import.meta.dirname, "cli.ts"), bulkMiB, rounds);
+  add("raw loopback TCP", `${raw.toFixed(0)} MiB/s`);
+  for (const tls of [false, true]) {
+    await using link = await openLink({ tls });
+    const down: number[] = [];
+    const up: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      down.push(await download(link.sessions[0]!));
+      up.push(await upload(link.sessions[0]!));
+    }
+    for (const [name, samples] of [
+      ["agent to server", down],
+      ["server to agent", up],
+    ] as const) {
+      const ratio = median(samples) / raw;
+      const what = `one stream, ${name}, ${tls ? "TLS" : "no TLS"}: ${median(samples).toFixed(0)} MiB/s, ratio to raw`;
+      add(what, ratio.toFixed(3), tls ? undefined : { text: ">= 0.10", met: ratio >= 0.1 });
+    }
+  }
+}
+
+async function download(session: TunnelSession): Promise<number> {
+  const started = performance.now();
+  const stream = session.open("tcp", `source:${bulkMiB}`);
+  let received = 0;
+  stream.on("data", (piece: Buffer) => {
+    received += piece.length;
+  });
+  await once(stream, "end");
+  stream.end();
+  if (received !== bulkMiB * 1024 * 1024) throw new Error(`${received} bytes came`);
+  return bulkMiB / ((performance.now() - started) / 1_000);
+}
+
+async function upload(session: TunnelSession): Promise<number> {
+  const started = performance.now();
+  const stream = session.open("tcp", "sink");
+  stream.resume();
+  writeBulk(stream, bulkMiB * 1024 * 1024);
+  await once(stream, "end");
+  return bulkMiB / ((performance.now() - started) / 1_000);
+}
+
+// ---- an echo among downloads, and stalled readers ---------------------------------------------------------------------
+
+async function headOfLine(add: Add): Promise<void> {
+  await using link = await openLink();
+  const session = link.sessions[0]!;
+  const idle = await echo(session);
+  add("echo round trip, idle, p50", `${idle.p50.toFixed(3)} ms`);
+  const bulk = Array.from({ length: 4 }, () => session.open("tcp", "source:16384").on("error", () => {}));
+  for (const stream of bulk) stream.resume();
+  await delay(300);
+  const busy = await echo(session);
+  for (const stream of bulk) stream.destroy();
+  add("echo round trip with 4 downloads, p50", `${busy.p50.toFixed(3)} ms`);
+  add("echo round trip with 4 downloads, p99", `${busy.p99.toFixed(2)} ms`, { text: "<= 8 ms", met: busy.p99 <= 8 });
+}
+
+async function stalledReaders(add: Add): Promise<void> {
+  await using link = await openLink();
+  const session = link.sessions[0]!;
+  await echo(session);
+  const before = memory(link.pid);
+  const stalled = Array.from({ length: stalledStreams }, () =>
+    session.open("tcp", "source:1024").on("error", () => {}),
+  );
+  await delay(2_000);
+  const each = (memory(link.pid) - before) / stalledStreams;
+  const { p99 } = await echo(session);
+  add("a stalled reader, both ends, MiB each", each.toFixed(2), { text: "<= 0.5", met: each <= 0.5 });
+  add("echo p99 beside 50 stalled readers", `${p99.toFixed(2)} ms`);
+  for (const stream of stalled) stream.destroy();
+}
+
+async function echo(session: TunnelSession): Promise<{ p50: number; p99: number }> {
+  const stream = session.open("tcp", "echo").on("error", () => {});
+  const message = Buffer.alloc(100, 0x65);
+  const times: number[] = [];
+  for (let index = 0; index < echoes; index++) {
+    const started = performance.now();
+    stream.write(message);
+    await once(stream, "data");
+    times.push(performance.now() - started);
+  }
+  stream.destroy();
+  times.sort((a, b) => a - b);
+  return { p50: times[Math.floor(echoes * 0.5)]!, p99: times[Math.floor(echoes * 0.99)]! };
+}
+
+// ---- many of them -----------------------------------------------------------------------------------------------------
+
+async function manyIdleStreams(add: Add): Promise<void> {
+  await using link = await openLink();
+  const sockets = new Set<Socket>();
+  const target = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("data", (data) => socket.write(data));
+  });
+  await new Promise<void>((resolve) => target.listen(0, "127.0.0.1", 4_096, resolve));
+  const address = `127.0.0.1:${(target.address() as AddressInfo).port}`;
+  const session = link.sessions[0]!;
+  await echo(session);
+  const streams: TunnelStream[] = [];
+  for (let index = 0; index < idleStreams; index += 500) {
+    const batch = Array.from({ length: 500 }, () => session.open("tcp", address).on("error", () => {}));
+    await Promise.all(batch.map((stream) => stream.opened));
+    streams.push(...batch);
+  }
+  await delay(2_000);
+  const total = memory(link.pid);
+  add("10,000 idle streams, all ends and the target, resident", `${total.toFixed(0)} MiB`, {
+    text: "<= 300 MiB",
+    met: total <= 300,
+  });
+  for (const stream of streams) stream.destroy();
+  for (const socket of sockets) socket.destroy();
+  target.close();
+}
+
+async function manySessions(add: Add): Promise<void> {
+  await using warm = await openLink({ tls: true, sessions: 50 });
+  const before = rss(process.pid);
+  await using link = await openLink({ tls: true, sessions: idleSessions });
+  await delay(2_000);
+  const each = ((rss(process.pid) - before) * 1024) / idleSessions;
+  add("2,000 tunnels over TLS on one server, KiB each", each.toFixed(0), { text: "<= 60", met: each <= 60 });
+  if (warm.sessions.length + link.sessions.length !== idleSessions + 50) throw new Error("a session is missing");
+}
+
+// ---- parts ------------------------------------------------------------------------------------------------------------
+
+interface Link extends AsyncDisposable {
+  sessions: TunnelSession[];
+  /** The agent's process. */
+  pid: number;
+}
+
+/** A server in this process and an agent in another, with so many sessions between them. */
+async function openLink(options: { tls?: boolean; sessions?: number } = {}): Promise<Link> {
+  const { tls = false, sessions: count = 1 } = options;
+  const sessions: TunnelSession[] = [];
+  const { promise: complete, resolve } = Promise.withResolvers<void>();
+  const onSocket = (transport: Socket): void => {
+    transport.on("error", () => {});
+    sessions.push(
+      new TunnelSession({
+        role: "server",
+        transport,
+        capabilities: allCapabilities,
+        sessionName: "bench/1",
+        clock: systemClock,
+      }),
+    );
+    if (sessions.length === count) resolve();
+  };
+  const identity = tls ? await serverIdentity() : undefined;
+  const server = identity === undefined ? createServer(onSocket) : createTlsServer(identity, onSocket);
+  await new Promise<void>((done) => server.listen({ port: 0, host: "127.0.0.1", backlog: 4_096 }, done));
+  const agent = await startAgent();
+  const order: AgentOrder = { port: (server.address() as AddressInfo).port, sessions: count };
+  agent.send(identity === undefined ? order : { ...order, ca: identity.ca });
+  await complete;
+  return {
+    sessions,
+    pid: agent.pid!,
+    async [Symbol.asyncDispose]() {
+      for (const session of sessions) session.close("bench is over");
+      agent.kill("SIGKILL");
+      await new Promise((done) => server.close(done));
+    },
+  };
+}
+
+async function startAgent(): Promise<ChildProcess> {
+  const child = fork(join(import.meta.dirname, "cli.ts"), ["tunnel", "--part=agent"]);
+  await once(child, "message");
+  return child;
+}
+
+async function serverIdentity(): Promise<{ ca: string; cert: string; key: string }> {
+  const [caKey, key] = await Promise.all([generateEcKey(), generateEcKey()]);
+  const ca = createCaCertificate("bench", caKey, Date.now());
+  const profile = { commonName: "bench", purposes: ["server"] as const, names: ["localhost", "127.0.0.1"] };
+  const cert = new Authority(ca, caKey).issue(profile, createPublicKey(key), Date.now());
+  return { ca, cert, key: exportPrivateKey(key) };
+}
+
+/** Resident memory of this process and another, in MiB. */
+function memory(pid: number): number {
+  return rss(process.pid) + rss(pid);
+}
+
+function rss(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024;
+}
+
+function median(samples: readonly number[]): number {
+  return [...samples].sort((a, b) => a - b)[Math.floor(samples.length / 2)]!;
+}
