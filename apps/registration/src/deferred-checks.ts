@@ -1,6 +1,6 @@
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
 import type { ClusterApi } from "./cluster-api.ts";
-import type { DeferredCheck } from "./node-passwords.ts";
+import type { DeferredCheck, Verdict } from "./node-passwords.ts";
 
 const retryMs = 5_000;
 /** More than this are not remembered; their nodes are checked at their next request. */
@@ -12,19 +12,14 @@ const maxPending = 10_000;
  */
 export class DeferredChecks {
   readonly #api: ClusterApi;
-  readonly #check: (check: DeferredCheck) => Promise<"match" | "mismatch">;
+  readonly #check: (check: DeferredCheck) => Promise<Verdict>;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #pending = new Map<string, DeferredCheck>();
   #timer: Timer | undefined;
   #running = false;
 
-  constructor(
-    api: ClusterApi,
-    check: (check: DeferredCheck) => Promise<"match" | "mismatch">,
-    clock: Clock,
-    log: Logger,
-  ) {
+  constructor(api: ClusterApi, check: (check: DeferredCheck) => Promise<Verdict>, clock: Clock, log: Logger) {
     this.#api = api;
     this.#check = check;
     this.#clock = clock;
@@ -64,8 +59,8 @@ export class DeferredChecks {
     }
   }
 
-  async #report(nodeName: string, verdict: "match" | "mismatch"): Promise<void> {
-    const failed = verdict === "mismatch";
+  async #report(nodeName: string, verdict: Verdict): Promise<void> {
+    const failed = verdict !== "match";
     if (failed) this.#log.warn({ node: nodeName }, "a node was accepted with a password that is not its own");
     const node = await this.#api.getNode(nodeName);
     if (node === undefined) return;

@@ -42,7 +42,8 @@ export interface DeferredCheck {
   password: string;
 }
 
-type Verdict = "match" | "mismatch";
+/** `damaged`: the stored hash is none. */
+export type Verdict = "match" | "mismatch" | "damaged";
 
 /** A hash for a node that is under way. */
 interface Pending {
@@ -165,7 +166,7 @@ export class NodePasswords {
 
   async #compare(nodeName: string, secret: SecretObject, password: string): Promise<Verdict> {
     const hash = nodePasswordHashOf(secret);
-    if (hash === undefined) return "mismatch";
+    if (hash === undefined) return "damaged";
     if (this.#matched.has(hash, password)) {
       if (!secret.immutable && isProvisionalHash(hash)) this.#hardening.add(nodeName, password);
       return "match";
@@ -185,7 +186,15 @@ export class NodePasswords {
   }
 
   async #compareHash(nodeName: string, secret: SecretObject, hash: string, password: string): Promise<Verdict> {
-    if (!(await this.#queue.run(() => verifyNodePassword(hash, password)))) {
+    let matches: boolean;
+    try {
+      matches = await this.#queue.run(() => verifyNodePassword(hash, password));
+    } catch (error) {
+      // Nothing that comes later would make such a hash readable, so it must not open the door either.
+      if (errorCode(error) === "node-password/hash-invalid") return "damaged";
+      throw error;
+    }
+    if (!matches) {
       this.#mismatched.remember(hash, password);
       return "mismatch";
     }
@@ -210,13 +219,12 @@ export class NodePasswords {
 
   async #verifyWithApi(nodeName: string, password: string): Promise<Answer<{ nodeName: string }>> {
     try {
-      if ((await this.check(nodeName, password)) === "match") return accepted({ nodeName });
+      const verdict = await this.check(nodeName, password);
+      return verdict === "match" ? accepted({ nodeName }) : refuse(nodeName, verdict);
     } catch (error) {
       if (error instanceof QueueFull) {
         return refused(429, "node-password/busy", error.message, { retryAfterSeconds: error.retryAfterSeconds });
       }
-      // Nothing that comes later would make this hash readable, so it must not open the door either.
-      if (errorCode(error) === "node-password/hash-invalid") return refuseDamaged(nodeName, errorMessage(error));
       this.#log.warn(
         { node: nodeName, reason: errorMessage(error) },
         "node password cannot be checked now: accepted, and checked when the API answers",
@@ -224,7 +232,6 @@ export class NodePasswords {
       this.#defer({ nodeName, password });
       return accepted({ nodeName });
     }
-    return refuseMismatch(nodeName);
   }
 
   /** While the API has never answered: only the own node can be checked, against its file. */
@@ -256,16 +263,20 @@ async function verifyLocally(nodeName: string, password: string, file: string): 
     return refused(500, "node-password/file", `cannot read the local node password: ${errorMessage(error)}`);
   }
   if (stored === undefined) return refused(500, "node-password/file", `there is no node password in ${file}`);
-  return secretsEqual(stored, password) ? accepted({ nodeName }) : refuseMismatch(nodeName);
+  return secretsEqual(stored, password) ? accepted({ nodeName }) : refuse(nodeName, "mismatch");
 }
 
-function refuseDamaged(nodeName: string, reason: string): Answer<never> {
-  return refused(403, "node-password/hash-invalid", `unable to verify hash for node '${nodeName}': ${reason}`, {
-    hint: `release the name with "keelson node release ${nodeName}", so that the node registers again`,
-  });
-}
-
-function refuseMismatch(nodeName: string): Answer<never> {
+function refuse(nodeName: string, verdict: "mismatch" | "damaged"): Answer<never> {
+  if (verdict === "damaged") {
+    return refused(
+      403,
+      "node-password/damaged",
+      `unable to verify hash for node '${nodeName}': the stored hash is damaged`,
+      {
+        hint: `release the name with "keelson node release ${nodeName}", so that the node registers again`,
+      },
+    );
+  }
   return refused(403, "node-password/mismatch", `unable to verify hash for node '${nodeName}': hash does not match`, {
     hint:
       `the name belongs to another host (Secret ${nodePasswordNamespace}/${nodePasswordSecretName(nodeName)}); ` +
