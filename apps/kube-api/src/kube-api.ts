@@ -15,6 +15,7 @@ import {
 } from "@keelson/service";
 import { RequestAuthenticator } from "./auth/authenticate.ts";
 import { NodeRestriction } from "./auth/node-restriction.ts";
+import { Authorizer } from "./auth/rbac.ts";
 import { ServiceAccountTokens } from "./auth/service-account-tokens.ts";
 import { type Advertised, ApiEndpoints } from "./controllers/api-endpoints.ts";
 import { ClusterIps } from "./controllers/cluster-ips.ts";
@@ -77,6 +78,7 @@ class KubeApiService implements KubeApi {
   readonly #context: ApiContext;
   readonly #clusterIps: ClusterIps;
   readonly #dispatcher: Dispatcher;
+  readonly #authorizer: Authorizer;
   readonly #nodes: KubeletConnections;
   readonly #listeners: readonly Listener[];
 
@@ -98,6 +100,7 @@ class KubeApiService implements KubeApi {
     };
     this.#nodes = new KubeletConnections(store, catalog, { egress: config.egress, kubelet: config.kubelet });
     const tokens = this.#tokens();
+    this.#authorizer = new Authorizer(this.#context, deps.log);
     this.#dispatcher = new Dispatcher({
       context: this.#context,
       authenticator: new RequestAuthenticator({
@@ -106,6 +109,7 @@ class KubeApiService implements KubeApi {
         requestHeaderNames: ["system:auth-proxy"],
         tokens,
       }),
+      authorizer: this.#authorizer,
       tokens,
       discovery: new Discovery(
         catalog,
@@ -136,6 +140,7 @@ class KubeApiService implements KubeApi {
     await this.#untilDatastoreAnswers();
     await createEssentials(this.#context);
     this.#lifecycle.onStop("watches", () => this.#context.hub.close());
+    await this.#lifecycle.run("authorizer", this.#authorizer);
     for (const listener of this.#listeners) await this.#lifecycle.run("listener", listener);
     const { log, clock } = this.#deps;
     const { advertise } = this.#config;

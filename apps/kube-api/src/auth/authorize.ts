@@ -28,9 +28,8 @@ const read = ["get", "list", "watch"];
 const all = ["*"];
 
 /**
- * Who may do what: a fixed table, highest privilege first. It is deliberately small: RBAC objects are stored and served,
- * but not evaluated here; plug in an upstream kube-apiserver for that. Node rules are narrowed further in
- * {@link nodeMay}.
+ * Who may do what before any RBAC object grants more: a fixed table, highest privilege first. Node rules are narrowed
+ * further in {@link nodeMay} and NodeRestriction.
  */
 const rules: readonly Rule[] = [
   { for: [groups.masters], verbs: all, resources: ["*"], paths: ["*"] },
@@ -122,8 +121,14 @@ const rules: readonly Rule[] = [
   { for: [groups.unauthenticated], verbs: ["get"], paths: ["/version", "/healthz", "/livez", "/readyz"] },
 ];
 
-/** Whether the request is allowed; a refusal says why in kube-apiserver's words. */
-export function authorize(attributes: Attributes): { allowed: boolean; reason: string } {
+export interface Decision {
+  allowed: boolean;
+  /** Why not, in kube-apiserver's words; "" when allowed. */
+  reason: string;
+}
+
+/** What the fixed table says. */
+export function authorize(attributes: Attributes): Decision {
   const { user } = attributes;
   const names = new Set([user.name, ...user.groups]);
   const node = nodeOf(user);

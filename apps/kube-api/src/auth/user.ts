@@ -12,6 +12,8 @@ export const groups = {
   authenticated: "system:authenticated",
   unauthenticated: "system:unauthenticated",
   serviceAccounts: "system:serviceaccounts",
+  /** Before `<namespace>:<name>` in the name of a service account's user. */
+  serviceAccountPrefix: "system:serviceaccount:",
   bootstrappers: "system:bootstrappers",
 } as const;
 

@@ -1,4 +1,5 @@
 import { errorMessage, type Logger } from "@keelson/service";
+import { wellKnownRoles } from "../auth/rbac.ts";
 import { ApiError } from "../http/api-error.ts";
 import type { ApiObject } from "../kinds/kind.ts";
 import type { ApiContext } from "../verbs/call.ts";
@@ -6,11 +7,14 @@ import { prepareCreate } from "../verbs/prepare.ts";
 
 const namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
-/** Makes the namespaces every cluster has. Objects that exist stay as they are. */
+/** Makes the namespaces and roles every cluster has. Objects that exist stay as they are. */
 export async function createEssentials(context: ApiContext): Promise<void> {
-  await Promise.all(
-    namespaces.map((name) => createIfMissing(context, "namespaces", undefined, bare("v1", "Namespace", name))),
-  );
+  await Promise.all([
+    ...namespaces.map((name) => createIfMissing(context, "namespaces", undefined, bare("v1", "Namespace", name))),
+    ...wellKnownRoles().map((role) =>
+      createIfMissing(context, "clusterroles", undefined, role, "rbac.authorization.k8s.io"),
+    ),
+  ]);
 }
 
 /** The default service account of a namespace, which pods name when they name none. */

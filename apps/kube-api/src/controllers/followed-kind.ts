@@ -9,12 +9,17 @@ const retryMs = 1_000;
 /** What a controller hears: the object, and undefined with its last state when it is gone. */
 export type OnObject = (object: ApiObject | undefined, previous: ApiObject | undefined) => void;
 
-/** Follows every object of a kind inside this process: list, then the shared watch; starts over when that ends. */
+/**
+ * Follows every object of a kind inside this process: list, then the shared watch. When that ends it lists again, and tells
+ * what went away in between.
+ */
 export class FollowedKind implements Service {
   readonly #context: ApiContext;
   readonly #kind: Kind;
   readonly #onObject: OnObject;
   readonly #log: Logger;
+  /** What exists, without spec and status: enough to tell that it is gone. */
+  readonly #known = new Map<string, ApiObject>();
   #subscription: Subscription | undefined;
   #retry: Timer | undefined;
   #isStopped = false;
@@ -40,7 +45,7 @@ export class FollowedKind implements Service {
     try {
       const { items, revision } = await this.#context.store.list(this.#kind, undefined);
       if (this.#isStopped) return;
-      for (const item of items) this.#onObject(item, undefined);
+      this.#replace(items);
       this.#subscription = this.#context.hub.subscribe(this.#kind, revision, {
         onEvent: (event) => this.#onEvent(event),
         onEnd: () => this.#again(),
@@ -51,9 +56,26 @@ export class FollowedKind implements Service {
     }
   }
 
+  #replace(items: readonly ApiObject[]): void {
+    const vanished = new Map(this.#known);
+    for (const item of items) {
+      vanished.delete(nameOf(item));
+      this.#known.set(nameOf(item), identityOf(item));
+      this.#onObject(item, undefined);
+    }
+    for (const [name, last] of vanished) {
+      this.#known.delete(name);
+      this.#onObject(undefined, last);
+    }
+  }
+
   #onEvent(event: StoreEvent): void {
     try {
-      this.#onObject(event.isDelete ? undefined : event.object, event.isDelete ? event.object : event.previous);
+      const { object, previous } = event;
+      if (object === undefined) return;
+      if (event.isDelete) this.#known.delete(nameOf(object));
+      else this.#known.set(nameOf(object), identityOf(object));
+      this.#onObject(event.isDelete ? undefined : object, event.isDelete ? object : previous);
     } catch (error) {
       this.#log.warn({ key: event.key, error: errorMessage(error) }, "controller cannot read a changed object");
     }
@@ -62,4 +84,12 @@ export class FollowedKind implements Service {
   #again(): void {
     if (!this.#isStopped) this.#retry = this.#context.clock.setTimeout(() => void this.#follow(), retryMs);
   }
+}
+
+function nameOf({ metadata }: ApiObject): string {
+  return `${metadata.namespace ?? ""}/${metadata.name}`;
+}
+
+function identityOf({ apiVersion, kind, metadata }: ApiObject): ApiObject {
+  return { apiVersion, kind, metadata };
 }

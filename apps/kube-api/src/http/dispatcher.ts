@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { errorMessage, type Health, type Logger, type Registry } from "@keelson/service";
 import type { RequestAuthenticator } from "../auth/authenticate.ts";
-import { authorize } from "../auth/authorize.ts";
+import type { Authorizer } from "../auth/rbac.ts";
 import type { ServiceAccountTokens } from "../auth/service-account-tokens.ts";
 import { groups, nodeOf, type User } from "../auth/user.ts";
 import type { Discovery } from "../discovery/discovery.ts";
@@ -34,6 +34,7 @@ export interface NodeConnections {
 export interface DispatcherParts {
   context: ApiContext;
   authenticator: RequestAuthenticator;
+  authorizer: Authorizer;
   tokens: ServiceAccountTokens | undefined;
   discovery: Discovery;
   openApi: OpenApi;
@@ -92,7 +93,7 @@ export class Dispatcher {
     if (info === undefined) throw apiErrors.badRequest("the path of the request is not valid");
     const user = await this.#parts.authenticator.authenticate(request, isTrustedSocket);
     const isAnonymous = user.groups.includes(groups.unauthenticated);
-    const { allowed, reason } = authorize(attributesOf(info, user, request));
+    const { allowed, reason } = this.#parts.authorizer.decide(attributesOf(info, user, request));
     if (!allowed) throw isAnonymous ? apiErrors.unauthorized() : apiErrors.forbidden(reason, detailsOf(info));
     return { user, info };
   }
@@ -135,7 +136,7 @@ export class Dispatcher {
     const body = await readObject(request);
     if (!isMap(body)) throw apiErrors.badRequest("the request body must be an object");
     const apiVersion = `${info.group}/${info.version}`;
-    const status = await review(body, user, this.#parts.tokens);
+    const status = await review(body, user, this.#parts);
     const answered = { kind, apiVersion, metadata: { creationTimestamp: null }, spec: body.spec, status };
     sendObject(response, 201, answered, negotiate(request.headers.accept).encoding);
   }

@@ -11,6 +11,17 @@ import {
   podColumns,
   serviceColumns,
 } from "../table/columns.ts";
+import {
+  bindingColumns,
+  cronJobColumns,
+  daemonSetColumns,
+  disruptionBudgetColumns,
+  ingressColumns,
+  jobColumns,
+  networkPolicyColumns,
+  statefulSetColumns,
+  workloadColumns,
+} from "../table/workload-columns.ts";
 import { type ApiObject, type Column, type Kind, textAt } from "./kind.ts";
 import * as rules from "./rules.ts";
 import { endpointSliceV1Beta1, eventsV1 } from "./versions.ts";
@@ -165,6 +176,7 @@ export const kinds: readonly Kind[] = [
     columns: [name, field("Status", "status.phase"), field("Volume", "spec.volumeName"), age],
   }),
   row("", "ReplicationController", "replicationcontrollers", {
+    columns: workloadColumns,
     namespaced: true,
     shortNames: ["rc"],
     storagePrefix: "controllers",
@@ -241,6 +253,7 @@ export const kinds: readonly Kind[] = [
     ],
   }),
   row("apps", "ReplicaSet", "replicasets", {
+    columns: workloadColumns,
     namespaced: true,
     shortNames: ["rs"],
     categories: ["all"],
@@ -248,6 +261,7 @@ export const kinds: readonly Kind[] = [
     hasGeneration: true,
   }),
   row("apps", "StatefulSet", "statefulsets", {
+    columns: statefulSetColumns,
     namespaced: true,
     shortNames: ["sts"],
     categories: ["all"],
@@ -255,6 +269,7 @@ export const kinds: readonly Kind[] = [
     hasGeneration: true,
   }),
   row("apps", "DaemonSet", "daemonsets", {
+    columns: daemonSetColumns,
     namespaced: true,
     shortNames: ["ds"],
     categories: ["all"],
@@ -263,12 +278,14 @@ export const kinds: readonly Kind[] = [
   }),
   row("apps", "ControllerRevision", "controllerrevisions", { namespaced: true }),
   row("batch", "Job", "jobs", {
+    columns: jobColumns,
     namespaced: true,
     categories: ["all"],
     subresources: ["status"],
     hasGeneration: true,
   }),
   row("batch", "CronJob", "cronjobs", {
+    columns: cronJobColumns,
     namespaced: true,
     shortNames: ["cj"],
     categories: ["all"],
@@ -276,17 +293,20 @@ export const kinds: readonly Kind[] = [
     hasGeneration: true,
   }),
   row("policy", "PodDisruptionBudget", "poddisruptionbudgets", {
+    columns: disruptionBudgetColumns,
     namespaced: true,
     shortNames: ["pdb"],
     subresources: ["status"],
     hasGeneration: true,
   }),
   row("networking.k8s.io", "NetworkPolicy", "networkpolicies", {
+    columns: networkPolicyColumns,
     namespaced: true,
     shortNames: ["netpol"],
     hasGeneration: true,
   }),
   row("networking.k8s.io", "Ingress", "ingresses", {
+    columns: ingressColumns,
     namespaced: true,
     shortNames: ["ing"],
     storagePrefix: "ingress",
@@ -315,9 +335,12 @@ export const kinds: readonly Kind[] = [
     ],
   }),
   row("rbac.authorization.k8s.io", "Role", "roles", { namespaced: true, columns: nameAndCreation }),
-  row("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", { namespaced: true }),
+  row("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", { columns: bindingColumns, namespaced: true }),
   row("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", { namespaced: false, columns: nameAndCreation }),
-  row("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", { namespaced: false }),
+  row("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", {
+    columns: bindingColumns,
+    namespaced: false,
+  }),
   row("certificates.k8s.io", "CertificateSigningRequest", "certificatesigningrequests", {
     namespaced: false,
     shortNames: ["csr"],

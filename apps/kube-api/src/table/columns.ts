@@ -47,7 +47,7 @@ export function ageOf(timestamp: string | undefined, nowMs: number): string {
   return humanDuration(nowMs - Date.parse(timestamp));
 }
 
-const none = "<none>";
+export const none = "<none>";
 
 export const nodeColumns: readonly Column[] = [
   name,
@@ -209,12 +209,12 @@ function hostPort(host: string, port: unknown): string {
 }
 
 /** kubectl shows three entries and how many more there are. */
-function summarise(all: readonly string[]): string {
+export function summarise(all: readonly string[]): string {
   if (all.length === 0) return none;
   return all.length <= 3 ? all.join(",") : `${all.slice(0, 3).join(",")} + ${all.length - 3} more...`;
 }
 
-function pairs(map: unknown): string {
+export function pairs(map: unknown): string {
   const entries = Object.entries((map as Record<string, string> | undefined) ?? {});
   return entries.length === 0 ? none : entries.map(([key, value]) => `${key}=${value}`).join(",");
 }

@@ -24,6 +24,10 @@ export async function remove(call: Call): Promise<void> {
   const { info, kind, context, format } = call;
   const options = await deleteOptions(call);
   const id = idOf(call);
+  if (isNamespace(kind) && immortal.has(id.name)) {
+    const details = { name: id.name, kind: kind.plural };
+    throw apiErrors.forbidden(`namespaces "${id.name}" is forbidden: this namespace may not be deleted`, details);
+  }
   if (isDryRun(info)) {
     const current = await context.store.get(id);
     if (current === undefined) throw apiErrors.notFound(kind, id.name);
@@ -38,6 +42,9 @@ export async function remove(call: Call): Promise<void> {
   answer(call, 200, object);
 }
 
+/** Source: kubernetes NamespaceLifecycle admission. */
+const immortal = new Set(["default", "kube-system", "kube-public"]);
+
 /** These kinds answer a deletion with the object itself. Source: kubernetes registry strategies. */
 function returnsObject({ plural, group }: Kind): boolean {
   return group === "" && ["pods", "services", "serviceaccounts", "namespaces"].includes(plural);
@@ -49,6 +56,7 @@ export async function removeCollection(call: Call): Promise<void> {
   const { items, revision } = await readList(call);
   if (!isDryRun(info)) {
     for (const item of items) {
+      if (isNamespace(kind) && immortal.has(item.metadata.name)) continue;
       const id = { kind, namespace: item.metadata.namespace, name: item.metadata.name };
       await removeObject(context, id, options).catch(ignoreNotFound);
     }

@@ -1,15 +1,17 @@
-import { authorize } from "../auth/authorize.ts";
+import type { Authorizer } from "../auth/rbac.ts";
 import type { ServiceAccountTokens } from "../auth/service-account-tokens.ts";
 import { groups, type User } from "../auth/user.ts";
 import { apiErrors } from "../http/api-error.ts";
 import { isMap } from "../patch/merge-patch.ts";
 
 /** Reviews: questions that are posted and answered at once, nothing is stored. By `resource.group`. */
-export type Review = (
-  body: Record<string, unknown>,
-  user: User,
-  tokens: ServiceAccountTokens | undefined,
-) => Promise<object> | object;
+export type Review = (body: Record<string, unknown>, user: User, by: Reviewers) => Promise<object> | object;
+
+/** What knows the answers. */
+export interface Reviewers {
+  authorizer: Authorizer;
+  tokens: ServiceAccountTokens | undefined;
+}
 
 interface ResourceAttributes {
   verb?: string;
@@ -24,17 +26,17 @@ export const reviews: Readonly<Record<string, { kind: string; version: string; r
   "selfsubjectaccessreviews.authorization.k8s.io": {
     kind: "SelfSubjectAccessReview",
     version: "v1",
-    review: (body, user) => decide(body, user),
+    review: (body, user, { authorizer }) => decide(body, user, authorizer),
   },
   "subjectaccessreviews.authorization.k8s.io": {
     kind: "SubjectAccessReview",
     version: "v1",
-    review: (body) => decide(body, subjectOf(body)),
+    review: (body, _user, { authorizer }) => decide(body, subjectOf(body), authorizer),
   },
   "localsubjectaccessreviews.authorization.k8s.io": {
     kind: "LocalSubjectAccessReview",
     version: "v1",
-    review: (body) => decide(body, subjectOf(body)),
+    review: (body, _user, { authorizer }) => decide(body, subjectOf(body), authorizer),
   },
   "selfsubjectrulesreviews.authorization.k8s.io": {
     kind: "SelfSubjectRulesReview",
@@ -53,7 +55,7 @@ export const reviews: Readonly<Record<string, { kind: string; version: string; r
   "tokenreviews.authentication.k8s.io": {
     kind: "TokenReview",
     version: "v1",
-    review: async (body, _user, tokens) => {
+    review: async (body, _user, { tokens }) => {
       const spec = specOf(body);
       const audiences = Array.isArray(spec.audiences) ? (spec.audiences as string[]) : undefined;
       const user = typeof spec.token === "string" ? await tokens?.verify(spec.token, audiences) : undefined;
@@ -74,11 +76,11 @@ function specOf(body: Record<string, unknown>): Record<string, unknown> {
   return body.spec;
 }
 
-function decide(body: Record<string, unknown>, user: User): object {
+function decide(body: Record<string, unknown>, user: User, authorizer: Authorizer): object {
   const spec = specOf(body);
   if (isMap(spec.nonResourceAttributes)) {
     const { path, verb } = spec.nonResourceAttributes as { path?: string; verb?: string };
-    return authorize({
+    return authorizer.decide({
       user,
       verb: verb ?? "get",
       path: path ?? "",
@@ -92,7 +94,7 @@ function decide(body: Record<string, unknown>, user: User): object {
   if (!isMap(spec.resourceAttributes))
     throw apiErrors.badRequest("spec.resourceAttributes or spec.nonResourceAttributes is required");
   const { verb, group, resource, subresource, namespace, name } = spec.resourceAttributes as ResourceAttributes;
-  return authorize({
+  return authorizer.decide({
     user,
     verb: verb ?? "",
     group: group ?? "",

@@ -1,0 +1,90 @@
+import { lacks } from "@keelson/conformance";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Identity, nodeIdentity, type RunningApi, startApi } from "./support/running-api.ts";
+
+const rbac = "/apis/rbac.authorization.k8s.io/v1";
+const jane: Identity = { user: "jane", groups: ["devs"] };
+
+describe.skipIf(lacks("etcd"))("permissions", () => {
+  let api: RunningApi;
+  beforeAll(async () => {
+    api = await startApi();
+  });
+  afterAll(() => api.close());
+
+  const status = async (as: Identity, method: string, path: string, body?: object): Promise<number> =>
+    (await api.call(method, path, { as, ...(body && { body }) })).status;
+  const secrets = "/api/v1/namespaces/default/secrets";
+
+  it("of anybody with an identity are to look at what holds no secret", async () => {
+    expect(await status(jane, "GET", "/api/v1/nodes")).toBe(200);
+    expect(await status(jane, "GET", "/apis")).toBe(200);
+    expect(await status(jane, "GET", "/metrics")).toBe(403);
+    const refused = await api.call("GET", secrets, { as: jane });
+    expect(refused.json).toMatchObject({
+      kind: "Status",
+      code: 403,
+      reason: "Forbidden",
+      message:
+        'secrets is forbidden: User "jane" cannot list resource "secrets" in API group "" in the namespace "default"',
+    });
+  });
+
+  it("grow by the roles that are bound to a user, and shrink with them", async () => {
+    const binding = {
+      metadata: { name: "devs" },
+      subjects: [{ kind: "Group", name: "devs" }],
+      roleRef: { kind: "ClusterRole", name: "edit" },
+    };
+    await api.call("POST", `${rbac}/namespaces/default/rolebindings`, { body: binding });
+    await expect.poll(() => status(jane, "GET", secrets)).toBe(200);
+    expect(await status(jane, "GET", "/api/v1/namespaces/kube-system/secrets")).toBe(403);
+    expect(await status(jane, "POST", secrets, { metadata: { name: "s" } })).toBe(201);
+    const review = await api.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {
+      as: jane,
+      body: { spec: { resourceAttributes: { verb: "delete", resource: "secrets", namespace: "default" } } },
+    });
+    expect(review.json.status.allowed).toBe(true);
+    await api.call("DELETE", `${rbac}/namespaces/default/rolebindings/devs`);
+    await expect.poll(() => status(jane, "GET", secrets)).toBe(403);
+  });
+
+  it("name single objects, and are never handed on", async () => {
+    const role = {
+      metadata: { name: "one" },
+      rules: [
+        { verbs: ["get"], apiGroups: [""], resources: ["secrets"], resourceNames: ["s"] },
+        { verbs: ["*"], apiGroups: ["rbac.authorization.k8s.io"], resources: ["*"] },
+      ],
+    };
+    await api.call("POST", `${rbac}/clusterroles`, { body: role });
+    const binding = {
+      metadata: { name: "one" },
+      subjects: [{ kind: "User", name: "jane" }],
+      roleRef: { kind: "ClusterRole", name: "one" },
+    };
+    await api.call("POST", `${rbac}/clusterrolebindings`, { body: binding });
+    await expect.poll(() => status(jane, "GET", `${secrets}/s`)).toBe(200);
+    expect(await status(jane, "GET", `${secrets}/other`)).toBe(403);
+    expect(await status(jane, "GET", `${rbac}/clusterroles`)).toBe(200);
+    expect(await status(jane, "POST", `${rbac}/clusterrolebindings`, { ...binding, metadata: { name: "two" } })).toBe(
+      403,
+    );
+  });
+
+  it("of a node are its own objects", async () => {
+    const n1 = nodeIdentity("n1");
+    expect(await status(n1, "POST", "/api/v1/nodes", { metadata: { name: "n1" } })).toBe(201);
+    expect(await status(n1, "PUT", "/api/v1/nodes/n1/status", { metadata: { name: "n1" }, status: {} })).toBe(200);
+    const leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    expect(await status(n1, "POST", leases, { metadata: { name: "n1" } })).toBe(201);
+    expect(await status(nodeIdentity("n2"), "PUT", `${leases}/n1`, { metadata: { name: "n1" } })).toBe(403);
+    // Whoever claims a node's name without its group is nobody.
+    expect(await status({ user: "system:node:n1" }, "PUT", "/api/v1/nodes/n1", { metadata: { name: "n1" } })).toBe(403);
+  });
+
+  it("do not let the namespaces that clusters stand on be deleted", async () => {
+    const refused = await api.call("DELETE", "/api/v1/namespaces/default");
+    expect(refused.json).toMatchObject({ code: 403, message: expect.stringContaining("may not be deleted") });
+  });
+});
