@@ -42,6 +42,16 @@ describe.skipIf(lacks("mariadbd", "mariadb-install-db"))("the log in MariaDB", (
         ('/registry/late', 0, 0, 1, 1, 0, 'x'), ('/registry/a', 0, 1, 0, 4, 0, NULL), ('gap-8', 0, 1, 0, 0, 0, NULL),
         ('/registry/a', 1, 0, 0, 7, 0, 'again')`,
     ],
+    newKine: [
+      `CREATE TABLE kine (id BIGINT UNSIGNED AUTO_INCREMENT, name VARCHAR(630) CHARACTER SET ascii, created INTEGER, deleted INTEGER,
+        create_revision BIGINT UNSIGNED, prev_revision BIGINT UNSIGNED, lease INTEGER, value MEDIUMBLOB, old_value MEDIUMBLOB, PRIMARY KEY (id))`,
+      "CREATE INDEX kine_name_index ON kine (name)",
+      "CREATE INDEX kine_name_id_index ON kine (name, id)",
+      "CREATE INDEX kine_id_deleted_index ON kine (id, deleted)",
+      "CREATE INDEX kine_prev_revision_index ON kine (prev_revision)",
+      "CREATE UNIQUE INDEX kine_name_prev_revision_uindex ON kine (name, prev_revision)",
+    ],
+    bytesLiteral: (bytes) => `X'${Buffer.from(bytes).toString("hex")}'`,
     nextKineId: async (server, database) => {
       const sql =
         "SELECT auto_increment FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'kine'";

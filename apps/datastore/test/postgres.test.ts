@@ -56,6 +56,16 @@ describe.skipIf(lacks("initdb", "postgres"))("the log in PostgreSQL", () => {
         ('/registry/late', 0, 0, 1, 1, 0, 'x'), ('/registry/a', 0, 1, 0, 4, 0, NULL), ('gap-8', 0, 1, 0, 0, 0, NULL),
         ('/registry/a', 1, 0, 0, 7, 0, 'again')`,
     ],
+    newKine: [
+      `CREATE TABLE kine (id BIGSERIAL PRIMARY KEY, name text COLLATE "C", created INTEGER, deleted INTEGER,
+        create_revision BIGINT, prev_revision BIGINT, lease INTEGER, value bytea, old_value bytea)`,
+      "CREATE INDEX kine_name_index ON kine (name)",
+      "CREATE INDEX kine_name_id_index ON kine (name, id)",
+      "CREATE INDEX kine_id_deleted_index ON kine (id, deleted)",
+      "CREATE INDEX kine_prev_revision_index ON kine (prev_revision)",
+      "CREATE UNIQUE INDEX kine_name_prev_revision_uindex ON kine (name, prev_revision)",
+    ],
+    bytesLiteral: (bytes) => `'\\x${Buffer.from(bytes).toString("hex")}'`,
     nextKineId: async (server, database) =>
       Number((await admin(server, database, "SELECT nextval('kine_id_seq')"))[0]![0]),
   });

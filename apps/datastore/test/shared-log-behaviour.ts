@@ -1,3 +1,6 @@
+import { copyFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
 import type { DatabaseServer } from "@keelson/conformance";
 import { createRegistry, silentLogger, systemClock } from "@keelson/service";
@@ -12,6 +15,10 @@ import type {
   StoredRow,
 } from "../src/log/append-log.ts";
 import type { SqlLogOptions } from "../src/log/sql/open-sql-log.ts";
+import { SqliteLog } from "../src/log/sqlite.ts";
+import { temporaryFolder } from "./running-datastore.ts";
+
+const recordedKine = join(import.meta.dirname, "../../../conformance/vectors/kine-state.db");
 
 /** What differs between the databases under the same behaviour. */
 export interface SqlFlavour {
@@ -24,6 +31,9 @@ export interface SqlFlavour {
   setReadOnly(server: DatabaseServer, database: string, readOnly: boolean): Promise<void>;
   /** kine's table as releases up to v0.11.4 made it, with 32-bit ids, and rows of that kine. */
   oldKine: readonly string[];
+  /** kine's table as it is today, empty. */
+  newKine: readonly string[];
+  bytesLiteral(bytes: Uint8Array): string;
   /** Asks for the id that kine's next insert would get. */
   nextKineId(server: DatabaseServer, database: string): Promise<number>;
 }
@@ -469,6 +479,24 @@ export function describeSharedLog(flavour: SqlFlavour): void {
       await admin("INSERT INTO kine (id, name, deleted) VALUES (3000000000, 'gap-3000000000', 1)");
     });
 
+    it("with a recorded K3s cluster hold what the same rows hold in SQLite", async () => {
+      const path = join(await temporaryFolder(), "state.db");
+      await copyFile(recordedKine, path);
+      fresh();
+      await (await replica()).log.close();
+      open.length = 0;
+      await admin("DROP TABLE kine");
+      for (const table of ["meta", "lease", "sequencer", "member"]) await admin(`DROP TABLE keelson_${table}`);
+      for (const statement of flavour.newKine) await admin(statement);
+      for (const rows of recordedRows(path, flavour.bytesLiteral)) await admin(`INSERT INTO kine VALUES ${rows}`);
+      const a = await replica();
+      const sqlite = await new Replica(new SqliteLog({ path, log: silentLogger })).open();
+      await sqlite.log.close();
+      expect(a.state.currentRevision).toBe(sqlite.state.currentRevision);
+      expect(a.rows).toEqual(sqlite.rows);
+      expect(await a.create(["/next"])).toEqual([a.state.currentRevision + 1]);
+    });
+
     it("are refused when a newer release changed them", async () => {
       fresh();
       await replica();
@@ -477,6 +505,24 @@ export function describeSharedLog(flavour: SqlFlavour): void {
       open.pop();
     });
   });
+}
+
+/** The rows of a kine in SQLite as tuples for an insert, some hundred at a time. */
+function* recordedRows(path: string, literal: (bytes: Uint8Array) => string): Generator<string> {
+  const file = new DatabaseSync(path, { readOnly: true });
+  const columns = "id, name, created, deleted, create_revision, prev_revision, lease, value, old_value";
+  const tuples = file
+    .prepare(`SELECT ${columns} FROM kine ORDER BY id`)
+    .all()
+    .map((row) => {
+      const cells = Object.values(row).map((cell) => {
+        if (cell instanceof Uint8Array) return literal(cell);
+        return typeof cell === "string" ? `'${cell}'` : String(cell ?? "NULL");
+      });
+      return `(${cells.join()})`;
+    });
+  file.close();
+  for (let at = 0; at < tuples.length; at += 100) yield tuples.slice(at, at + 100).join();
 }
 
 function dropUniqueIndex(kind: DatabaseServer["kind"]): string {
