@@ -120,6 +120,12 @@ export class SqliteLog implements AppendLog {
     return new Promise<void>((resolve) => this.#slotWaiters.push(resolve)).then(() => this.acquire());
   }
 
+  /** What the file holds above a row must be looked up before the next batch: a commit's fate is unknown. */
+  protected distrust(newestCertainId = this.#newestId): void {
+    this.#uncertain = true;
+    this.#newestId = newestCertainId;
+  }
+
   readIndex(): undefined {
     return undefined;
   }
@@ -240,7 +246,7 @@ export class SqliteLog implements AppendLog {
       if (batch.compactedRevision !== undefined) this.#compacted = batch.compactedRevision;
       this.#newestId = batch.rows.at(-1)?.id ?? this.#newestId;
     } catch (error) {
-      this.#uncertain = true;
+      this.distrust();
       throw error instanceof LogUnavailableError ? error : new LogUnavailableError("the SQLite commit failed", error);
     } finally {
       this.#commitsInFlight--;
