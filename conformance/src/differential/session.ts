@@ -23,6 +23,7 @@ export class Session {
   #compacted = 0;
   /** Watches that began below it: they end with their cancellation. */
   readonly #refused = new Set<WatchRecord>();
+  readonly #refusedIds = new Set<number>();
   /** etcd feeds a watch its history a while after its creation; what ends it in between would cut that short, or not. */
   #catchUpUntil = 0;
 
@@ -104,6 +105,7 @@ export class Session {
         return this.#watch(step);
       case "cancel":
         await delay(Math.max(0, this.#catchUpUntil - performance.now()));
+        if (this.#refusedIds.has(step.watchId)) return undefined;
         return this.#watches.cancel(step.watchId);
       case "grant": {
         const { header, id, ttl, error } = await client.leaseGrant(step.ttl, step.id);
@@ -138,8 +140,18 @@ export class Session {
     // A watch at the compacted revision itself is legal, but etcd 3.4 has lost that revision's deletes (etcd#18089).
     if (startRevision > 0 && startRevision === this.#compacted) startRevision++;
     if (startRevision > 0) this.#catchUpUntil = performance.now() + catchUpMs;
-    const record = await this.#watches.create({ ...step, startRevision });
-    if (startRevision > 0 && startRevision < this.#compacted) this.#refused.add(record);
+    // etcd 3.4 keeps the id of a watch that compaction ended for ever, which is a leak and no promise: such ids stay unused.
+    const isRefused = startRevision > 0 && startRevision < this.#compacted;
+    const watchId = isRefused || this.#refusedIds.has(step.watchId) ? 0 : step.watchId;
+    const record = await this.#watches.create({ ...step, startRevision, watchId });
+    if (isRefused && !record.created.canceled) {
+      this.#refused.add(record);
+      this.#refusedIds.add(record.created.watchId);
+      await this.#watches.until(
+        () => record.canceled !== undefined,
+        "a watch below the compacted revision was not canceled",
+      );
+    }
     return this.#form.watchResponse(record.created);
   }
 
