@@ -5,6 +5,7 @@ import { keelsonImage } from "./images.ts";
 import type { Node } from "./node.ts";
 import { History } from "./observer/history.ts";
 import type { Observation } from "./observer/observation.ts";
+import { networkLabel } from "./private-network.ts";
 
 const finishTimeoutMs = 40_000;
 
@@ -27,6 +28,7 @@ export class BackgroundClient {
   static async start(agent: Node, credentials: Credentials, port = 6444): Promise<BackgroundClient> {
     const container = await new GenericContainer(keelsonImage)
       .withNetworkMode(`container:${agent.id}`)
+      .withLabels({ [networkLabel]: agent.networkName })
       .withCopyDirectoriesToContainer([{ source: resolve(import.meta.dirname, "observer"), target: "/tmp/observer" }])
       .withEnvironment({
         SERVER: `https://127.0.0.1:${port}`,

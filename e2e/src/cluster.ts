@@ -224,6 +224,11 @@ ${servers.join("\n")}
     };
   }
 
+  /** The last words of every node, for the report of a failure. */
+  async printLogs(): Promise<void> {
+    for (const node of this.nodes.values()) console.log(`--- ${node.name}\n${await node.logTail(25)}`);
+  }
+
   async remove(): Promise<void> {
     await this.network.remove();
   }

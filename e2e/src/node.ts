@@ -29,6 +29,10 @@ export class Node {
     return this.#container.getId();
   }
 
+  get networkName(): string {
+    return this.#network.name;
+  }
+
   static async start(name: string, host: number, network: PrivateNetwork, spec: NetworkedContainer): Promise<Node> {
     return new Node(name, network.address(host), network, await spec.start(), spec.names);
   }

@@ -1,6 +1,7 @@
 import { GenericContainer, getContainerRuntimeClient } from "testcontainers";
 
-const networkLabel = "keelson.e2e.network";
+/** Marks every container that goes with a network. */
+export const networkLabel = "keelson.e2e.network";
 
 /** A bridge network with fixed addresses: a container that was killed comes back at the address it had, as hosts do. */
 export class PrivateNetwork {

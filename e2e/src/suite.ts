@@ -50,9 +50,7 @@ export function describeTopology(topology: Topology): void {
 
     afterAll(async () => {
       if (cluster === undefined) return;
-      if (failed) {
-        for (const node of cluster.nodes.values()) console.log(`--- ${node.name}\n${await node.logTail(25)}`);
-      }
+      if (failed) await cluster.printLogs();
       await client?.remove();
       await cluster.remove();
     });

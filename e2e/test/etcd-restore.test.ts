@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
 import { BackgroundClient } from "../src/background-client.ts";
 import { Cluster } from "../src/cluster.ts";
 
@@ -19,6 +19,10 @@ describe.skipIf(inject("noEngine") !== "")("the total loss of three servers with
     await cluster.addAgent(1);
     before = await BackgroundClient.start(cluster.node("agent-1"), await cluster.adminCredentials());
     await before.acknowledgements(50);
+  });
+
+  afterEach(async ({ task }) => {
+    if (task.result?.state === "fail") await cluster.printLogs();
   });
 
   afterAll(async () => {

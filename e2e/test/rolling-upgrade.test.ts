@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
 import { BackgroundClient } from "../src/background-client.ts";
 import { Cluster } from "../src/cluster.ts";
 
@@ -17,6 +17,10 @@ describe.skipIf(inject("noEngine") !== "")(
       await Promise.all([cluster.addAgent(1), cluster.addAgent(2)]);
       client = await BackgroundClient.start(cluster.node("agent-1"), await cluster.adminCredentials());
       await client.acknowledgements(50);
+    });
+
+    afterEach(async ({ task }) => {
+      if (task.result?.state === "fail") await cluster.printLogs();
     });
 
     afterAll(async () => {
