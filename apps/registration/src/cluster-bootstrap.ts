@@ -12,6 +12,7 @@ import {
 import { type Clock, errorCode, KeelsonError, type Logger } from "@keelson/service";
 import { readBootstrapFiles, sameBootstrapContents, writeBootstrapFiles } from "./bootstrap-files.ts";
 import type { EnvelopeStore, StoredValue } from "./envelope-store.ts";
+import { openRotationNotice, rotationNoticeKey } from "./rotation-notice.ts";
 import type { ServerPaths } from "./server-paths.ts";
 
 const lockPollMs = 1_000;
@@ -137,6 +138,8 @@ export class ClusterBootstrap {
       await this.#store.delete(entry.key, entry.revision);
       return wanted;
     }
+    const rotated = await this.#rotatedToken(tokens);
+    if (rotated !== undefined) return this.#open(stored, [rotated]);
     const found = stored.map(({ key }) => key).join(", ");
     const tried = tokens.map((token) => `${bootstrapKey(token)} (${describeToken(token)})`).join(", ");
     throw new KeelsonError(
@@ -146,6 +149,15 @@ export class ClusterBootstrap {
         hint: "give the token of this cluster (the file server/token on a running server); after a rotation both may be given: --token <new>,<old>",
       },
     );
+  }
+
+  /** The token that a recent rotation replaced one of these by, while this server was off. */
+  async #rotatedToken(tokens: readonly string[]): Promise<string | undefined> {
+    const [notice] = await this.#store.list(rotationNoticeKey);
+    const rotated = notice === undefined ? undefined : openRotationNotice(notice.value, tokens);
+    if (rotated !== undefined)
+      this.#log.warn("the server token was rotated while this server was off: change its --token");
+    return rotated;
   }
 
   #pause(): Promise<void> {

@@ -12,7 +12,7 @@ import {
   resources,
 } from "@keelson/kube-client";
 import { nodePasswordNamespace, type SecretObject } from "@keelson/secret-format";
-import type { Dependencies, Service } from "@keelson/service";
+import type { Clock, Dependencies, Service } from "@keelson/service";
 import type { ClusterApi, NodeEvent, NodeObject } from "./cluster-api.ts";
 
 interface EndpointSliceObject extends KubeObject {
@@ -26,11 +26,13 @@ const firstSyncMs = 2_000;
 /** {@link ClusterApi} over the Kubernetes API: watched copies of Nodes, Secrets and the servers' endpoints. */
 export class KubeClusterApi implements ClusterApi, Service {
   readonly #client: KubeClient;
+  readonly #clock: Clock;
   readonly #nodes: Informer<NodeObject & KubeObject>;
   readonly #secrets: Informer<SecretObject & KubeObject>;
   readonly #slices: Informer<EndpointSliceObject>;
 
   constructor(options: KubeClientOptions, { log, clock }: Pick<Dependencies, "log" | "clock">) {
+    this.#clock = clock;
     this.#client = createKubeClient({ ...options, userAgent: "keelson-registration" });
     this.#nodes = createInformer(this.#client, resources.nodes, { log, clock });
     this.#secrets = createInformer(this.#client, resources.secrets, { namespace: nodePasswordNamespace, log, clock });
@@ -131,11 +133,12 @@ export class KubeClusterApi implements ClusterApi, Service {
   }
 
   async recordEvent({ node, type, reason, message }: NodeEvent): Promise<void> {
-    const time = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+    const nowMs = this.#clock.now();
+    const time = new Date(nowMs).toISOString().replace(/\.\d+Z$/, "Z");
     const event = {
       apiVersion: "v1",
       kind: "Event",
-      metadata: { name: `${node.name}.${Date.now().toString(16)}`, namespace: "default" },
+      metadata: { name: `${node.name}.${nowMs.toString(16)}`, namespace: "default" },
       involvedObject: { apiVersion: "v1", kind: "Node", name: node.name, uid: node.uid },
       type,
       reason,

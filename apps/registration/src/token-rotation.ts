@@ -2,17 +2,15 @@ import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { type Answer, accepted, refused } from "@keelson/protocol/supervisor";
-import { type BootstrapData, openBootstrap, parseToken, sealBootstrap, secretsEqual } from "@keelson/secret-format";
+import { type BootstrapData, parseToken, secretsEqual } from "@keelson/secret-format";
 import { type Clock, errorCode, errorMessage, KeelsonError, type Logger } from "@keelson/service";
 import { readBootstrapFiles } from "./bootstrap-files.ts";
 import type { ClusterBootstrap } from "./cluster-bootstrap.ts";
 import type { CredentialStore } from "./credentials.ts";
 import type { EnvelopeStore } from "./envelope-store.ts";
+import { leaveRotationNotice, openRotationNotice, rotationNoticeKey } from "./rotation-notice.ts";
 import type { ServerPaths } from "./server-paths.ts";
 
-/** Tells the other servers of a rotation, encrypted under the token that ends; it goes by itself. */
-const noticeKey = "/keelson/token-rotation";
-const noticeTtlSeconds = 600;
 const minLength = 8;
 
 /**
@@ -67,7 +65,7 @@ export class TokenRotation {
   /** Takes over rotations that other servers make; the returned function ends it. */
   follow(): () => void {
     if (this.#shared === undefined) return () => {};
-    return this.#shared.store.watch(noticeKey, (sealed) => {
+    return this.#shared.store.watch(rotationNoticeKey, (sealed) => {
       void this.#apply(sealed).catch((error: unknown) => {
         this.#log.error(
           { err: error },
@@ -94,27 +92,15 @@ export class TokenRotation {
         modifiedMs: this.#clock.now(),
       };
       await this.#shared.bootstrap.rekey(oldPassword, password, files, replace);
-      await this.#announce(oldPassword, password);
+      await leaveRotationNotice(this.#shared.store, oldPassword, password);
     }
     this.#log.info("the server token was rotated; the old one is refused from now on");
     return accepted(undefined);
   }
 
-  async #announce(oldPassword: string, password: string): Promise<void> {
-    const { store } = this.#shared!;
-    const sealed = sealBootstrap(oldPassword, password);
-    for (const stale of await store.list(noticeKey)) await store.delete(stale.key, stale.revision);
-    await store.create(noticeKey, sealed, noticeTtlSeconds);
-  }
-
   async #apply(sealed: string): Promise<void> {
-    let password: string;
-    try {
-      password = openBootstrap(this.#credentials.serverPassword, sealed);
-    } catch (error) {
-      if (errorCode(error) === "bootstrap/wrong-token") return; // our own notice, or one that is already in force here
-      throw error;
-    }
+    const password = openRotationNotice(sealed, [this.#credentials.serverPassword]);
+    if (password === undefined) return; // our own notice, or one that is already in force here
     await this.#credentials.replaceServerPassword(password);
     this.#log.info("took over the server token that another server rotated to");
   }

@@ -46,11 +46,26 @@ describe("rotating the server token", () => {
     // And back from the other side, with the notice of the first rotation still there.
     await second.registration.rotateToken("third-secret");
     await expect.poll(() => first.registration.serverToken).toBe(second.registration.serverToken);
-    // A server that was off comes back with the new token, and with the old one it is told what to do.
     await second.registration.stop();
+    // A server that was off comes back with the new token, and for a while even with the one that it knew.
     const { dataDir } = second;
     await startRegistration({ ...config, token: "third-secret", dataDir }, { envelopes });
-    await expect(startRegistration(config, { envelopes })).rejects.toThrow(
+    expect(first.registration.serverToken).toMatch(/::server:third-secret$/);
+  });
+
+  it("is told to a server that was off meanwhile, as long as the notice is there", async () => {
+    const envelopes = new MemoryEnvelopes();
+    const config = { token: "first-secret", sharedDatastore: true };
+    const first = await startRegistration(config, { envelopes });
+    const second = await startRegistration(config, { envelopes });
+    await second.registration.stop();
+    await first.registration.rotateToken("second-secret");
+    const again = await startRegistration({ ...config, dataDir: second.dataDir }, { envelopes });
+    expect(again.registration.serverToken).toBe(first.registration.serverToken);
+    await again.registration.stop();
+    // Later it is told what to do.
+    envelopes.values.delete("/keelson/token-rotation");
+    await expect(startRegistration({ ...config, dataDir: second.dataDir }, { envelopes })).rejects.toThrow(
       /encrypted with different token: the datastore holds \/bootstrap\/[0-9a-f]{12}, the configured/,
     );
   });
