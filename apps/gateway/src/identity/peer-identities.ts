@@ -1,4 +1,4 @@
-import type { X509Certificate } from "node:crypto";
+import { createHash, type X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { type CertificateInfo, readTrustBundle, verifyChain } from "@keelson/pki";
 import type { Clock } from "@keelson/service";
@@ -23,6 +23,9 @@ interface Peer {
 
 /** Certificates of a peer that are looked at; nobody's chain is longer. */
 const maxPresented = 6;
+/** Certificates whose verification is remembered, and for how long: an agent opens a connection for every request. */
+const maxRemembered = 4_096;
+const rememberedMs = 600_000;
 
 /**
  * The identity of each connection. Its client certificate is verified once, when first asked for (TLS itself only
@@ -32,6 +35,8 @@ const maxPresented = 6;
 export class PeerIdentities {
   readonly #clock: Clock;
   readonly #peers = new WeakMap<TLSSocket, Peer>();
+  /** Accepted chains by digest, oldest first. */
+  readonly #accepted = new Map<string, { verdict: PeerVerdict; untilMs: number }>();
   #trusted: readonly CertificateInfo[] = [];
   #generation = 0;
 
@@ -42,6 +47,7 @@ export class PeerIdentities {
   /** Certificates are from now on verified against this bundle. */
   trust(clientCaPem: string): void {
     this.#trusted = readTrustBundle(clientCaPem);
+    this.#accepted.clear();
     this.#generation++;
   }
 
@@ -68,7 +74,24 @@ export class PeerIdentities {
   }
 
   #judge(chain: readonly Uint8Array[]): PeerVerdict {
-    const outcome = verifyChain(chain, this.#trusted, "client", this.#clock.now());
+    const digest = createHash("sha256");
+    for (const der of chain) digest.update(der);
+    const key = digest.digest("base64");
+    const nowMs = this.#clock.now();
+    const known = this.#accepted.get(key);
+    if (known !== undefined && known.untilMs > nowMs) return known.verdict;
+    const verdict = this.#verify(chain, nowMs);
+    if ("identity" in verdict) {
+      this.#accepted.delete(key);
+      const [oldest] = this.#accepted.keys();
+      if (oldest !== undefined && this.#accepted.size >= maxRemembered) this.#accepted.delete(oldest);
+      this.#accepted.set(key, { verdict, untilMs: nowMs + rememberedMs });
+    }
+    return verdict;
+  }
+
+  #verify(chain: readonly Uint8Array[], nowMs: number): PeerVerdict {
+    const outcome = verifyChain(chain, this.#trusted, "client", nowMs);
     if (!outcome.ok) return { rejected: outcome.reason };
     const { commonName: user, organizations: groups, notAfterMs } = outcome.certificate;
     if (user === "") return { rejected: "no-common-name" };
