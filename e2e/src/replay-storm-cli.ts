@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { runStorm, type StormReport } from "./replay-storm.ts";
 
+const maxReadyzP99Ms = 250;
+
 const { values } = parseArgs({
   options: {
     server: { type: "string", default: "https://127.0.0.1:6443" },
@@ -26,8 +28,24 @@ const storm = { server: values.server, token, agents: Number(values.agents), pro
 
 const first = await runStorm(storm);
 print("join", first);
-print("rejoin", await runStorm({ ...storm, returning: first.agents }));
-process.exit(0);
+const again = await runStorm({ ...storm, returning: first.agents });
+print("rejoin", again);
+const missed = [...missedBars("join", first, 60_000), ...missedBars("rejoin", again, 30_000)];
+console.log(missed.length === 0 ? "all bars met" : missed.join("\n"));
+process.exit(missed.length === 0 ? 0 : 1);
+
+/** What a thousand agents on two cores must find: all in, in time, no answer but success or "later", /readyz undisturbed. */
+function missedBars(name: string, report: StormReport, maxMs: number): string[] {
+  const odd = Object.keys(report.statuses).filter((status) => status !== "200" && status !== "429");
+  const bars: [boolean, string][] = [
+    [report.joined === storm.agents, `${name}: ${storm.agents - report.joined} agents did not get in`],
+    [report.durationMs <= maxMs, `${name}: took more than ${maxMs / 1_000} s`],
+    [odd.length === 0 && Object.keys(report.failures).length === 0, `${name}: answers or failures other than 429`],
+    [report.throttledWithoutRetryAfter === 0, `${name}: 429 without Retry-After`],
+    [(report.readyz?.p99Ms ?? 0) <= maxReadyzP99Ms && report.readyz?.failures === 0, `${name}: /readyz was disturbed`],
+  ];
+  return bars.filter(([met]) => !met).map(([, text]) => text);
+}
 
 function print(name: string, report: StormReport): void {
   const { joined, durationMs, statuses, failures, retries, readyz, throttledWithoutRetryAfter } = report;
