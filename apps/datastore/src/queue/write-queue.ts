@@ -25,6 +25,8 @@ const requestTimeoutMs = 7_000;
 /** After a failure requests are refused at once for this long, then one batch tries again. */
 const refuseAfterFailureMs = 250;
 const probePeriodMs = 1_000;
+/** A commit that hangs for longer does not keep the server from stopping. */
+const stopTimeoutMs = 5_000;
 /** lease is a 32-bit column outside SQLite. */
 const maxStoredTtlSeconds = 2_147_483_647;
 
@@ -183,7 +185,12 @@ export class WriteQueue {
     this.#stopped = true;
     for (const timer of this.#timers) timer.cancel();
     this.#failWaiting(etcdErrors.stopped());
-    await this.landed();
+    let timer: { cancel(): void } | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = this.#o.clock.setTimeout(resolve, stopTimeoutMs);
+    });
+    await Promise.race([this.landed(), late]);
+    timer?.cancel();
   }
 
   async #run(): Promise<void> {
