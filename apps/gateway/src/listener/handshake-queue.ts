@@ -13,8 +13,7 @@ const perTurn = 4;
  */
 export class HandshakeQueue {
   readonly #clock: Clock;
-  #waiting: (() => void)[] = [];
-  #next = 0;
+  readonly #waiting: (() => void)[] = [];
   #running = 0;
   #scheduled = false;
 
@@ -44,22 +43,14 @@ export class HandshakeQueue {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#next >= this.#waiting.length || this.#running >= limit) return;
+    if (this.#scheduled || this.#waiting.length === 0 || this.#running >= limit) return;
     this.#scheduled = true;
     setImmediate(() => this.#turn());
   }
 
   #turn(): void {
     this.#scheduled = false;
-    for (let started = 0; started < perTurn && this.#running < limit; started++) {
-      const first = this.#waiting[this.#next++];
-      if (first === undefined) {
-        this.#waiting = [];
-        this.#next = 0;
-        return;
-      }
-      first();
-    }
+    for (let started = 0; started < perTurn && this.#running < limit; started++) this.#waiting.shift()?.();
     this.#schedule();
   }
 }
