@@ -1,8 +1,8 @@
 import { isIPv6 } from "node:net";
 import { errorMessage, type Logger, type Service, type Timer } from "@keelson/service";
-import { apiErrors } from "../http/api-error.ts";
-import type { ApiObject } from "../kinds/kind.ts";
+import { type ApiObject, listAt } from "../kinds/kind.ts";
 import { section } from "../kinds/rules.ts";
+import { decodeEnvelope, isEnveloped } from "../protobuf/envelope.ts";
 import { prefixEnd } from "../storage/object-store.ts";
 import type { ApiContext } from "../verbs/call.ts";
 import { prepareUpdate } from "../verbs/prepare.ts";
@@ -38,7 +38,7 @@ export class ApiEndpoints implements Service {
   }
 
   async start(): Promise<void> {
-    await this.#reconcile();
+    await this.#tick();
     this.#timer = this.#context.clock.setInterval(() => void this.#tick(), reconcileIntervalMs);
   }
 
@@ -132,11 +132,11 @@ export class ApiEndpoints implements Service {
       key: Buffer.from(leasePrefix),
       rangeEnd: prefixEnd(leasePrefix),
     });
-    return kvs.flatMap(({ key, value }) => {
-      const address = key.toString().slice(leasePrefix.length);
-      const port = portIn(value);
-      return port === undefined ? [] : [{ address, port }];
-    });
+    return kvs.map(({ key, value }) => ({
+      address: key.toString().slice(leasePrefix.length),
+      // Servers of another kind run at the same port as this one.
+      port: portIn(value) ?? this.#advertised.port,
+    }));
   }
 
   async #ensureService(): Promise<void> {
@@ -164,11 +164,13 @@ export class ApiEndpoints implements Service {
   }
 }
 
+/** The port in a record, undefined when it names none (kube-apiserver's do not) or cannot be read. */
 function portIn(value: Buffer): number | undefined {
   try {
-    const record = JSON.parse(value.toString()) as { subsets?: { ports?: { port?: number }[] }[] };
-    return record.subsets?.[0]?.ports?.[0]?.port;
-  } catch (cause) {
-    throw apiErrors.internal(new Error("a record of a live server is not readable", { cause }));
+    const record = isEnveloped(value) ? decodeEnvelope(value) : (JSON.parse(value.toString()) as unknown);
+    const port = listAt(listAt(record, "subsets")[0], "ports")[0]?.port;
+    return typeof port === "number" && port > 0 ? port : undefined;
+  } catch {
+    return undefined; // the key alone says that the server lives
   }
 }

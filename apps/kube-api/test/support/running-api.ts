@@ -30,7 +30,7 @@ export interface Answer {
 /** An API server on a datastore of its own, on a Unix socket and on TLS. */
 export interface RunningApi {
   api: KubeApi;
-  etcd: EtcdServer;
+  etcd: Datastore;
   socketPath: string;
   directory: string;
   /** https URL. */
@@ -49,8 +49,11 @@ export interface RunningApi {
   close(): Promise<void>;
 }
 
-export async function startApi(extra: Partial<KubeApiConfig> = {}): Promise<RunningApi> {
-  const etcd = await startEtcd();
+/** A datastore that the API under test runs on. */
+type Datastore = Pick<EtcdServer, "url" | "process" | "close">;
+
+export async function startApi(extra: Partial<KubeApiConfig> = {}, datastore?: Datastore): Promise<RunningApi> {
+  const etcd = datastore ?? (await startEtcd());
   const directory = await mkdtemp(join(tmpdir(), "keelson-kube-api-"));
   const socketPath = join(directory, "api.sock");
   const serverCa = await newAuthority("server");
