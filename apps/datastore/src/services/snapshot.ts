@@ -2,11 +2,12 @@ import { createHash, randomBytes } from "node:crypto";
 import { open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { services, snapshotResponse } from "@keelson/protocol/etcd";
+import { services, snapshotRequest, snapshotResponse } from "@keelson/protocol/etcd";
 import type { Core } from "../core.ts";
 import type { ServerStream, StreamMethod } from "../server/rpc.ts";
 import { writeSnapshot } from "../snapshot/write-snapshot.ts";
 import { emulatedEtcdVersion } from "./maintenance.ts";
+import { decodeMessage } from "./message-method.ts";
 
 const chunkBytes = 32 * 1_024;
 /** A client that reads slowly gets more when it has taken most of what was sent. */
@@ -26,7 +27,8 @@ export function snapshotMethod(core: Core): StreamMethod {
         return !closed;
       };
       return {
-        onMessage() {
+        onMessage(message) {
+          decodeMessage(snapshotRequest, message);
           sendSnapshot(core, stream, drained).then(
             () => stream.end(),
             (error) => stream.end(error),

@@ -29,8 +29,8 @@ export function encodeEvents(
   const previousAt = new Array<number>(versions.length).fill(-1);
   for (const version of versions) wanted.push(version);
   for (let at = 0; at < versions.length; at++) {
-    const { revision } = versions[at]!;
-    if (revision <= compacted) continue;
+    const { revision, version } = versions[at]!;
+    if (revision <= compacted || version === 1) continue;
     // The state before the revision, not before the operation.
     let { previous } = versions[at]!;
     while (previous !== undefined && previous.revision === revision) previous = previous.previous;
