@@ -14,7 +14,14 @@ import type { KubeObject, ResourceRef } from "./types.ts";
 export interface InformerOptions extends Pick<ListOptions, "namespace" | "labelSelector" | "fieldSelector"> {
   log?: Logger;
   clock?: Clock;
+  /** Randomness in 0..1, so that many watchers do not come back in the same second (Math.random). */
+  random?: () => number;
 }
+
+/** A watch is opened again after this long, and up to twice that: one that hangs unseen ends by then. As in client-go. */
+const minWatchSeconds = 300;
+/** A watch that ended sooner is opened again with back-off, so that a server that hangs up at once is not hammered. */
+const shortWatchMs = 1_000;
 
 /** A change of the watched copy; `object` is undefined when it went away. */
 export interface Change<T> {
@@ -51,6 +58,7 @@ class ListWatch<T extends KubeObject> implements Informer<T> {
   readonly #selection: InformerOptions;
   readonly #log: Logger;
   readonly #clock: Clock;
+  readonly #random: () => number;
   readonly #objects = new Map<string, T>();
   readonly #listeners = new Set<(change: Change<T>) => void>();
   readonly #backoff = new Backoff({ initialMs: 50, maxMs: 2_000 });
@@ -61,12 +69,13 @@ class ListWatch<T extends KubeObject> implements Informer<T> {
   #retry: Timer | undefined;
 
   constructor(client: KubeClient, ref: ResourceRef, options: InformerOptions) {
-    const { log, clock, ...selection } = options;
+    const { log, clock, random, ...selection } = options;
     this.#client = client;
     this.#ref = ref;
     this.#selection = selection;
     this.#log = log ?? silentLogger;
     this.#clock = clock ?? systemClock;
+    this.#random = random ?? Math.random;
     this.synced = new Promise((resolve) => {
       this.#markSynced = resolve;
     });
@@ -103,8 +112,10 @@ class ListWatch<T extends KubeObject> implements Informer<T> {
     let pauseMs = 0;
     try {
       if (this.#resourceVersion === undefined) await this.#relist();
+      const startedAtMs = this.#clock.monotonic();
       await this.#follow();
-      this.#backoff.reset();
+      if (this.#clock.monotonic() - startedAtMs < shortWatchMs) pauseMs = this.#backoff.next();
+      else this.#backoff.reset();
     } catch (error) {
       if (this.#abort.signal.aborted) return;
       if (isExpired(error)) {
@@ -137,6 +148,7 @@ class ListWatch<T extends KubeObject> implements Informer<T> {
       ...this.#selection,
       ...(this.#resourceVersion === undefined ? {} : { resourceVersion: this.#resourceVersion }),
       allowWatchBookmarks: true,
+      timeoutSeconds: Math.floor(minWatchSeconds * (1 + this.#random())),
       signal: this.#abort.signal,
     });
     for await (const { type, object } of events) {
