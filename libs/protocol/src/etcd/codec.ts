@@ -44,8 +44,12 @@ class TableCodec implements Codec<Values> {
 
   encode(message: Values): Buffer {
     const writer = new Writer();
-    for (const entry of this.#entries) entry.write(writer, message[entry.key]);
+    this.encodeInto(writer, message);
     return writer.finish();
+  }
+
+  encodeInto(writer: Writer, message: Values): void {
+    for (const entry of this.#entries) entry.write(writer, message[entry.key]);
   }
 
   decode(bytes: Uint8Array): Values {
@@ -137,8 +141,13 @@ class FieldPlan {
   #writeOne(writer: Writer, value: unknown): void {
     const { type, number } = this.field;
     writer.uint32((number << 3) | this.#wireType);
-    if (typeof type === "function") writer.bytes((type() as unknown as Codec<Values>).encode(value as Values));
-    else writeScalar(writer, type, value);
+    if (typeof type !== "function") {
+      writeScalar(writer, type, value);
+      return;
+    }
+    const start = writer.beginMessage();
+    (type() as unknown as TableCodec).encodeInto(writer, value as Values);
+    writer.endMessage(start);
   }
 }
 

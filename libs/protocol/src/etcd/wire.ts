@@ -163,6 +163,27 @@ export class Writer {
     this.#at += value.length;
   }
 
+  /** Begins a nested message, whose length is not known yet. {@link Writer.endMessage} takes what this returns. */
+  beginMessage(): number {
+    this.#reserve(1);
+    return ++this.#at;
+  }
+
+  /** Puts the length in front of what was written since; one byte was kept for it, a longer one moves the message. */
+  endMessage(start: number): void {
+    const length = this.#at - start;
+    if (length < 0x80) {
+      this.#buffer[start - 1] = length;
+      return;
+    }
+    const more = length < 0x4000 ? 1 : length < 0x20_0000 ? 2 : length < 0x1000_0000 ? 3 : 4;
+    this.#reserve(more);
+    this.#buffer.copyWithin(start + more, start, this.#at);
+    this.#at = start - 1;
+    this.uint32(length);
+    this.#at += length;
+  }
+
   string(value: string): void {
     const length = Buffer.byteLength(value);
     this.uint32(length);
