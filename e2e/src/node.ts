@@ -61,7 +61,16 @@ export class Node {
 
   /** Freezes every process: connections stay open and nothing answers. */
   async pause(): Promise<void> {
-    await (await this.#handle()).pause();
+    const container = await this.#handle();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await container.pause();
+        return;
+      } catch (error) {
+        // The kernel's freezer gives up when a process is in the middle of being made, as by a health check.
+        if (attempt === 5 || !String(error).includes("unable to freeze")) throw error;
+      }
+    }
   }
 
   async unpause(): Promise<void> {
