@@ -6,7 +6,7 @@ export { errorCode, errorMessage, KeelsonError } from "./errors.ts";
 export { readFileIfExists, writeFileAtomic } from "./files.ts";
 export { Health, type HealthCheck, type HealthEndpoint, type HealthReport } from "./health.ts";
 export { http } from "./http.ts";
-export { Lifecycle, type Service } from "./lifecycle.ts";
+export { composeService, Lifecycle, type Service } from "./lifecycle.ts";
 export {
   createLogger,
   formatPlain,

@@ -49,3 +49,9 @@ export class Lifecycle implements Service {
     }
   }
 }
+
+/** A service made of others: `compose` starts them on the lifecycle it is given, which also stops them. */
+export function composeService(log: Logger, compose: (lifecycle: Lifecycle) => Promise<void>): Service {
+  const lifecycle = new Lifecycle(log);
+  return { start: () => compose(lifecycle), stop: () => lifecycle.stop() };
+}

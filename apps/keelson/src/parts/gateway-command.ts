@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { createGateway, type Gateway, gatewayConfig, gatewayOptions } from "@keelson/gateway";
-import { type Dependencies, defineOptions, Lifecycle, type OptionValues, type Service } from "@keelson/service";
+import { composeService, type Dependencies, defineOptions, type Lifecycle, type OptionValues } from "@keelson/service";
 import { defineCommand } from "../cli/command.ts";
 import { daemonOptions, runDaemon } from "../daemon.ts";
 import { componentIdentity, componentOptions, registrationClientOf } from "./component.ts";
@@ -32,56 +32,45 @@ export const gatewayCommand = defineCommand({
   options,
   configFile: true,
   async run({ options: values }) {
-    return runDaemon("gateway", values, (deps) => new GatewayProcess(values, deps));
+    return runDaemon("gateway", values, (deps) =>
+      composeService(deps.log, (lifecycle) => startGateway(values, deps, lifecycle)),
+    );
   },
 });
 
 /** A gateway with an identity of its own, in a process of its own. */
-class GatewayProcess implements Service {
-  readonly #values: OptionValues<typeof options>;
-  readonly #deps: Dependencies;
-  readonly #lifecycle: Lifecycle;
-
-  constructor(values: OptionValues<typeof options>, deps: Dependencies) {
-    this.#values = values;
-    this.#deps = deps;
-    this.#lifecycle = new Lifecycle(deps.log);
-  }
-
-  async start(): Promise<void> {
-    const values = this.#values;
-    const identity = await componentIdentity("gateway", values, [], this.#deps);
-    await this.#lifecycle.run("identity", identity);
-    const registration = registrationClientOf(identity, values);
-    this.#lifecycle.onStop("registration client", () => registration.close());
-    const redisUrl = values.redis;
-    const gateway: Gateway = createGateway(
-      {
-        ...gatewayConfig(values),
-        registration,
-        kubeApi: {
-          urls: values["kube-api"],
-          tls: () => ({ ca: identity.bundle("server-ca"), ...identity.certificate("client-auth-proxy") }),
-        },
-        tunnel: {
-          ownListeners: () => [gateway.address],
-          ...(redisUrl === undefined
-            ? {}
-            : {
-                replicas: {
-                  redisUrl,
-                  advertise: () => values["replica-address"] ?? `${hostname()}:${gateway.address.port}`,
-                  tls: () => identity.registrationTls,
-                },
-              }),
-        },
+async function startGateway(
+  values: OptionValues<typeof options>,
+  deps: Dependencies,
+  lifecycle: Lifecycle,
+): Promise<void> {
+  const identity = await componentIdentity("gateway", values, [], deps);
+  await lifecycle.run("identity", identity);
+  const registration = registrationClientOf(identity, values);
+  lifecycle.onStop("registration client", () => registration.close());
+  const redisUrl = values.redis;
+  const gateway: Gateway = createGateway(
+    {
+      ...gatewayConfig(values),
+      registration,
+      kubeApi: {
+        urls: values["kube-api"],
+        tls: () => ({ ca: identity.bundle("server-ca"), ...identity.certificate("client-auth-proxy") }),
       },
-      this.#deps,
-    );
-    await this.#lifecycle.run("gateway", gateway);
-  }
-
-  stop(): Promise<void> {
-    return this.#lifecycle.stop();
-  }
+      tunnel: {
+        ownListeners: () => [gateway.address],
+        ...(redisUrl === undefined
+          ? {}
+          : {
+              replicas: {
+                redisUrl,
+                advertise: () => values["replica-address"] ?? `${hostname()}:${gateway.address.port}`,
+                tls: () => identity.registrationTls,
+              },
+            }),
+      },
+    },
+    deps,
+  );
+  await lifecycle.run("gateway", gateway);
 }

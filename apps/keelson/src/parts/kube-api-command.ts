@@ -1,5 +1,5 @@
 import { createKubeApi, kubeApiOptions } from "@keelson/kube-api";
-import { type Dependencies, defineOptions, Lifecycle, type OptionValues, type Service } from "@keelson/service";
+import { composeService, type Dependencies, defineOptions, type Lifecycle, type OptionValues } from "@keelson/service";
 import { defineCommand } from "../cli/command.ts";
 import { daemonOptions, runDaemon } from "../daemon.ts";
 import { componentIdentity, componentOptions, dataDirOption, hostAddresses } from "./component.ts";
@@ -10,69 +10,58 @@ export const kubeApiCommand = defineCommand({
   options,
   configFile: true,
   async run({ options: values }) {
-    return runDaemon("kube-api", values, (deps) => new KubeApiProcess(values, deps));
+    return runDaemon("kube-api", values, (deps) =>
+      composeService(deps.log, (lifecycle) => startKubeApi(values, deps, lifecycle)),
+    );
   },
 });
 
 /** An embedded Kubernetes API with an identity of its own, in a process of its own. */
-class KubeApiProcess implements Service {
-  readonly #values: OptionValues<typeof options>;
-  readonly #deps: Dependencies;
-  readonly #lifecycle: Lifecycle;
-
-  constructor(values: OptionValues<typeof options>, deps: Dependencies) {
-    this.#values = values;
-    this.#deps = deps;
-    this.#lifecycle = new Lifecycle(deps.log);
-  }
-
-  async start(): Promise<void> {
-    const values = this.#values;
-    // Gateways reach it under the name of its service, kubectl through them under the cluster's names.
-    const names = ["kube-api", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
-    const identity = await componentIdentity("kube-api", values, names, this.#deps);
-    await this.#lifecycle.run("identity", identity);
-    const endpoints = values["etcd-servers"];
-    const isSecure = endpoints.some((endpoint) => endpoint.startsWith("https:"));
-    const serving = identity.certificate("serving-kube-apiserver");
-    const client = { ca: identity.bundle("server-ca"), ...identity.certificate("client-kube-apiserver") };
-    const gatewayUrl = values["gateway-url"];
-    const kubeApi = createKubeApi(
-      {
-        etcd: {
-          endpoints,
-          ...(isSecure
-            ? { tls: () => ({ ca: identity.bundle("etcd-server-ca"), ...identity.certificate("etcd-client") }) }
-            : {}),
-        },
-        listen: [
-          {
-            host: values["bind-address"],
-            port: values["secure-port"],
-            tls: { ...serving, ca: identity.bundle("client-ca") + identity.bundle("request-header-ca") },
-          },
-        ],
-        clientCaPem: identity.bundle("client-ca"),
-        requestHeaderCaPem: identity.bundle("request-header-ca"),
-        advertise: {
-          address:
-            values["advertise-address"] ?? hostAddresses().find((address) => !/^127\.|:/.test(address)) ?? "127.0.0.1",
-          port: values["advertise-port"],
-        },
-        serviceCidr: values["service-cidr"],
-        serviceAccount: {
-          privateKeyPem: identity.serviceKeyPem,
-          issuer: "https://kubernetes.default.svc.cluster.local",
-        },
-        ...(gatewayUrl === undefined ? {} : { egress: { connectUrl: gatewayUrl, tls: client } }),
-        kubelet: client,
+async function startKubeApi(
+  values: OptionValues<typeof options>,
+  deps: Dependencies,
+  lifecycle: Lifecycle,
+): Promise<void> {
+  // Gateways reach it under the name of its service, kubectl through them under the cluster's names.
+  const names = ["kube-api", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+  const identity = await componentIdentity("kube-api", values, names, deps);
+  await lifecycle.run("identity", identity);
+  const endpoints = values["etcd-servers"];
+  const isSecure = endpoints.some((endpoint) => endpoint.startsWith("https:"));
+  const serving = identity.certificate("serving-kube-apiserver");
+  const client = { ca: identity.bundle("server-ca"), ...identity.certificate("client-kube-apiserver") };
+  const gatewayUrl = values["gateway-url"];
+  const kubeApi = createKubeApi(
+    {
+      etcd: {
+        endpoints,
+        ...(isSecure
+          ? { tls: () => ({ ca: identity.bundle("etcd-server-ca"), ...identity.certificate("etcd-client") }) }
+          : {}),
       },
-      this.#deps,
-    );
-    await this.#lifecycle.run("kube-api", kubeApi);
-  }
-
-  stop(): Promise<void> {
-    return this.#lifecycle.stop();
-  }
+      listen: [
+        {
+          host: values["bind-address"],
+          port: values["secure-port"],
+          tls: { ...serving, ca: identity.bundle("client-ca") + identity.bundle("request-header-ca") },
+        },
+      ],
+      clientCaPem: identity.bundle("client-ca"),
+      requestHeaderCaPem: identity.bundle("request-header-ca"),
+      advertise: {
+        address:
+          values["advertise-address"] ?? hostAddresses().find((address) => !/^127\.|:/.test(address)) ?? "127.0.0.1",
+        port: values["advertise-port"],
+      },
+      serviceCidr: values["service-cidr"],
+      serviceAccount: {
+        privateKeyPem: identity.serviceKeyPem,
+        issuer: "https://kubernetes.default.svc.cluster.local",
+      },
+      ...(gatewayUrl === undefined ? {} : { egress: { connectUrl: gatewayUrl, tls: client } }),
+      kubelet: client,
+    },
+    deps,
+  );
+  await lifecycle.run("kube-api", kubeApi);
 }
