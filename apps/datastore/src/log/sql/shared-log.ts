@@ -1,5 +1,5 @@
 import { randomBytes, randomInt } from "node:crypto";
-import { type Clock, errorMessage, type Logger, sleep, type Timer } from "@keelson/service";
+import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
 import {
   type AppendLog,
   type ForeignSink,
@@ -11,18 +11,12 @@ import {
   type StoredLease,
   type StoredRow,
 } from "../append-log.ts";
+import { Membership } from "./membership.ts";
+import { type CountedLook, type Hold, Sequencer, unavailable } from "./sequencer.ts";
 import { SharedLook } from "./shared-look.ts";
-import { type Cursor, type Look, type SequencedBatch, type SqlDatabase, SqlFailure } from "./sql-database.ts";
+import type { Cursor, Look, SequencedBatch, SqlDatabase } from "./sql-database.ts";
 
-/** Rows per look and per load step. */
-const lookRows = 2_000;
 const loadRows = 10_000;
-/** How long a commit without an answer is looked for before the client is told that its fate is unknown. */
-const resolveCommitMs = 5_000;
-/** How long to wait for the lock while another replica or a fail-over holds it up. */
-const acquireMs = 5_000;
-const retryDelayMs = 50;
-const heartbeatMs = 10_000;
 /** Poll for rows of other replicas: often while somebody writes, seldom when idle or when NOTIFY does the waking. */
 const busyPollMs = 50;
 const idlePollMs = 1_000;
@@ -32,15 +26,21 @@ const busyForMs = 3_000;
 const handBackStepRows = 1_000;
 const handBackRows = 20_000;
 
-/** A look, and where it began. */
-type CountedLook = Look & { afterId: number };
-
 export interface SharedLogOptions {
   kind: "postgres" | "mysql";
   /** Makes the database's driver; its library is loaded only when it is used. */
   database: () => Promise<SqlDatabase>;
   log: Logger;
   clock: Clock;
+}
+
+/** What exists once the log is open. */
+interface Opened {
+  database: SqlDatabase;
+  sequencer: Sequencer;
+  membership: Membership;
+  sink: ForeignSink;
+  clusterId: bigint;
 }
 
 /**
@@ -54,7 +54,7 @@ export interface SharedLogOptions {
  * 3. Ids have no holes. A look that finds one has missed rows: compaction was faster, or the database lost commits in a
  *    fail-over. Then everything is loaded anew ({@link ForeignSink.lost}).
  * 4. A commit whose answer got lost is looked for under the lock by this member's batch number, and made again when it is
- *    not there and nobody wrote in between.
+ *    not there and nobody wrote in between (see {@link Sequencer.commit}).
  */
 export class SharedLog implements AppendLog {
   readonly exclusive = false;
@@ -62,26 +62,21 @@ export class SharedLog implements AppendLog {
   readonly #options: SharedLogOptions;
   readonly #memberId = randomBytes(8).readBigUInt64BE() >> 1n || 1n;
   readonly #looks = new SharedLook(() => this.#lookAndAbsorb());
-  #connected: SqlDatabase | undefined;
-  #sink: ForeignSink | undefined;
-  #clusterId = 0n;
-  #era = 0;
+  #opened: Opened | undefined;
   #cursor: Cursor = { id: 0, changeSeq: 0 };
-  #compacted = -1;
   /** The newest row and change known to be safe on disk. */
   #durable: Cursor = { id: 0, changeSeq: 0 };
+  #era = 0;
+  #compacted = -1;
   #settings = new Map<string, string>();
   #batchNumber = 0;
   /** Resolves when the turn that is out has ended. */
   #turnEnd: Promise<void> | undefined;
-  /** Until the engine has loaded (again), nothing is looked at. */
+  /** Until the engine has loaded, or loaded anew, the sink gets nothing. */
   #loaded = deferred();
   /** Superseded rows whose deletion failed. They must be gone before new rows take their place. */
   #unpurged: number[] = [];
-  #own: { name: string; clientUrls: readonly string[] } = { name: "", clientUrls: [] };
-  #members: LogMember[] = [];
   #lastActivityMs = Number.NEGATIVE_INFINITY;
-  #heartbeatTimer: Timer | undefined;
   #pollTimer: Timer | undefined;
   #closed = false;
 
@@ -91,11 +86,15 @@ export class SharedLog implements AppendLog {
   }
 
   async open(sink: ForeignSink): Promise<LogState> {
-    this.#sink = sink;
     const database = await this.#options.database();
-    this.#connected = database;
     const { clusterId, lastId, changeSeq, compactedRevision, era } = await database.open(this.#memberId);
-    this.#clusterId = clusterId;
+    this.#opened = {
+      database,
+      sequencer: new Sequencer(database, this.#options),
+      membership: new Membership(this.#memberId, database, this.#options),
+      sink,
+      clusterId,
+    };
     this.#era = era;
     this.#cursor = { id: lastId, changeSeq };
     this.#durable = this.#cursor;
@@ -106,41 +105,39 @@ export class SharedLog implements AppendLog {
   }
 
   announce(member: { name: string; clientUrls: readonly string[] }): void {
-    this.#own = member;
-    void this.#beat();
-    this.#heartbeatTimer ??= this.#options.clock.setInterval(() => void this.#beat(), heartbeatMs);
+    this.#parts.membership.announce(member);
   }
 
   async load(onRow: (row: StoredRow) => void, onLease: (lease: StoredLease) => void): Promise<void> {
+    const { database } = this.#parts;
     const end = this.#cursor.id;
     for (let after = 0; after < end; ) {
-      const { rows, lastId } = await this.#database.loadRows(after, loadRows);
+      const { rows, lastId } = await database.loadRows(after, loadRows);
       for (const row of rows) if (row.id <= end) onRow(row);
       if (lastId === undefined) break;
       after = lastId;
     }
-    for (const lease of await this.#database.loadLeases()) onLease(lease);
+    for (const lease of await database.loadLeases()) onLease(lease);
     this.#loaded.resolve();
     if (this.#pollTimer === undefined) this.#schedulePoll();
   }
 
   async acquire(): Promise<LogTurn> {
-    const { clock } = this.#options;
+    const { sequencer } = this.#parts;
     await this.#purge([]);
     if (this.#unpurged.length > 0) throw new LogUnavailableError("compacted rows cannot be deleted", undefined);
-    const deadlineMs = clock.monotonic() + acquireMs;
     for (;;) {
       await this.#loaded.promise;
-      const look = await this.#lock(deadlineMs);
+      const hold = await sequencer.lock(() => this.#cursor);
       try {
-        await this.#makeDurable(look);
-        if (this.#hasLostTrack(look)) await this.#startAnew(look);
-        else {
-          this.#absorb(look);
-          return this.#turn();
+        await this.#makeDurable(hold.look);
+        if (!this.#hasLostTrack(hold.look)) {
+          this.#absorb(hold.look);
+          return this.#turn(hold);
         }
+        await this.#startAnew(hold);
       } catch (error) {
-        this.#database.unlock();
+        hold.unlock();
         throw unavailable("cannot take the write lock", error);
       }
     }
@@ -153,40 +150,36 @@ export class SharedLog implements AppendLog {
 
   async readValues(ids: readonly number[]): Promise<(Uint8Array | undefined)[]> {
     try {
-      return await this.#database.values(ids);
+      return await this.#parts.database.values(ids);
     } catch (error) {
       throw unavailable("cannot read values", error);
     }
   }
 
-  /** Whether the key's stored name fits the database's index. */
   fitsKey(key: string): boolean {
-    return this.#database.fitsKey(key);
+    return this.#parts.database.fitsKey(key);
   }
 
   async size(): Promise<{ total: number; inUse: number }> {
-    return await this.#database.size();
+    return await this.#parts.database.size();
   }
 
   async defragment(): Promise<void> {
-    await this.#database.defragment();
+    await this.#parts.database.defragment();
   }
 
-  /** As of the last heartbeat. */
   members(): LogMember[] {
-    const own = { id: this.#memberId, name: this.#own.name, clientUrls: [...this.#own.clientUrls] };
-    return [own, ...this.#members.filter(({ id }) => id !== this.#memberId)];
+    return this.#parts.membership.members;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#heartbeatTimer?.cancel();
     this.#pollTimer?.cancel();
-    const database = this.#connected;
-    if (database === undefined) return;
+    if (this.#opened === undefined) return;
+    const { database, membership } = this.#opened;
     try {
-      await database.forgetMember(this.#memberId);
-      if (this.#members.every(({ id }) => id === this.#memberId)) await this.#handBack();
+      await membership.leave();
+      if (membership.isAlone) await this.#handBack(database);
     } catch (error) {
       this.#options.log.warn({ error: errorMessage(error) }, "could not leave the database tidy");
     } finally {
@@ -194,14 +187,14 @@ export class SharedLog implements AppendLog {
     }
   }
 
-  get #database(): SqlDatabase {
-    if (this.#connected === undefined) throw new LogUnavailableError("the database is not open", undefined);
-    return this.#connected;
+  get #parts(): Opened {
+    if (this.#opened === undefined) throw new LogUnavailableError("the database is not open", undefined);
+    return this.#opened;
   }
 
   #state(): LogState {
     return {
-      clusterId: this.#clusterId,
+      clusterId: this.#parts.clusterId,
       memberId: this.#memberId,
       currentRevision: this.#cursor.id,
       compactedRevision: this.#compacted,
@@ -209,63 +202,26 @@ export class SharedLog implements AppendLog {
     };
   }
 
-  async #handBack(): Promise<void> {
+  async #handBack(database: SqlDatabase): Promise<void> {
     for (let done = 0; done < handBackRows; done += handBackStepRows) {
-      if ((await this.#database.handBack(this.#compacted, handBackStepRows)) < handBackStepRows) return;
+      if ((await database.handBack(this.#compacted, handBackStepRows)) < handBackStepRows) return;
     }
-  }
-
-  /** Takes the lock and everything new. A long absence is made up for outside of the lock, so that others can write. */
-  async #lock(deadlineMs: number): Promise<CountedLook> {
-    for (;;) {
-      try {
-        const start = this.#cursor;
-        const rows: StoredRow[] = [];
-        let from = start;
-        let seen = 0;
-        for (;;) {
-          const look = await this.#database.lock(from, lookRows);
-          rows.push(...look.page.rows);
-          seen += look.page.seen;
-          if (look.page.seen < lookRows) return { ...look, page: { ...look.page, rows, seen }, afterId: start.id };
-          this.#database.unlock();
-          const missed = await this.#lookAll({ ...from, id: look.page.lastId ?? from.id });
-          rows.push(...missed.page.rows);
-          seen += missed.page.seen;
-          from = { ...from, id: missed.page.lastId ?? look.page.lastId ?? from.id };
-        }
-      } catch (error) {
-        this.#database.unlock();
-        if (!isPassing(error) || this.#isPast(deadlineMs)) throw unavailable("cannot take the write lock", error);
-        await sleep(retryDelayMs);
-      }
-    }
-  }
-
-  /** Everything after the cursor, page by page. */
-  async #lookAll(from: Cursor): Promise<CountedLook> {
-    const look = await this.#database.look(from, lookRows);
-    const { page } = look;
-    for (let isFull = page.seen >= lookRows; isFull && page.lastId !== undefined; ) {
-      const next = await this.#database.look({ ...from, id: page.lastId }, lookRows);
-      page.rows.push(...next.page.rows);
-      page.seen += next.page.seen;
-      page.lastId = next.page.lastId ?? page.lastId;
-      look.lastId = next.lastId;
-      isFull = next.page.seen >= lookRows;
-    }
-    return { ...look, afterId: from.id };
   }
 
   async #lookAndAbsorb(): Promise<void> {
+    const loaded = this.#loaded;
     try {
-      const look = await this.#lookAll(this.#cursor);
+      const look = await this.#parts.sequencer.look(this.#cursor);
       await this.#turnIsOver(look);
       await this.#makeDurable(look);
       // A turn may have begun meanwhile; it has then absorbed everything, or has committed on top of it.
       await this.#turnIsOver(look);
-      if (this.#hasLostTrack(look)) await this.#startAnewLocked();
-      else this.#absorb(look);
+      if (this.#loaded !== loaded) {
+        await this.#loaded.promise;
+        return await this.#lookAndAbsorb();
+      }
+      if (!this.#hasLostTrack(look)) return this.#absorb(look);
+      await this.#checkTrackLocked();
     } catch (error) {
       throw unavailable("cannot learn the newest revision", error);
     }
@@ -276,10 +232,11 @@ export class SharedLog implements AppendLog {
   }
 
   async #makeDurable(look: Look): Promise<void> {
+    const { database } = this.#parts;
     const { id, changeSeq } = this.#durable;
-    if (this.#database.visibleMeansDurable || !this.#isNews(look)) return;
+    if (database.visibleMeansDurable || !this.#isNews(look)) return;
     if (look.lastId <= id && look.changeSeq <= changeSeq) return;
-    await this.#database.makeDurable(this.#memberId);
+    await database.makeDurable(this.#memberId);
     this.#durable = {
       id: Math.max(this.#durable.id, look.lastId),
       changeSeq: Math.max(this.#durable.changeSeq, look.changeSeq),
@@ -305,7 +262,7 @@ export class SharedLog implements AppendLog {
     if (isChanged && look.settings !== undefined) this.#settings = look.settings;
     this.#compacted = Math.max(this.#compacted, look.compactedRevision);
     this.#lastActivityMs = this.#options.clock.monotonic();
-    this.#sink?.apply({
+    this.#parts.sink.apply({
       rows: look.page.rows.filter(({ id }) => id > from.id),
       leases: isChanged ? look.leases : [],
       compactedRevision: this.#compacted,
@@ -313,20 +270,26 @@ export class SharedLog implements AppendLog {
     });
   }
 
-  async #startAnewLocked(): Promise<void> {
-    while (this.#turnEnd !== undefined) await this.#turnEnd;
-    const look = await this.#lock(this.#options.clock.monotonic() + acquireMs);
-    if (this.#hasLostTrack(look)) return this.#startAnew(look);
-    this.#database.unlock();
-    this.#absorb(look);
+  /** What a look outside of the lock suspects is decided under it. */
+  async #checkTrackLocked(): Promise<void> {
+    const hold = await this.#parts.sequencer.lock(() => this.#cursor);
+    try {
+      await this.#makeDurable(hold.look);
+      if (this.#hasLostTrack(hold.look)) await this.#startAnew(hold);
+      else this.#absorb(hold.look);
+    } finally {
+      hold.unlock();
+    }
   }
 
   /**
    * Under the lock: lets the engine load everything again. Revisions that were given out once are not given out again,
    * even when the database has forgotten them, and a new era tells the other replicas of that.
    */
-  async #startAnew(look: CountedLook): Promise<void> {
+  async #startAnew(hold: Hold): Promise<void> {
+    const { look } = hold;
     const { log } = this.#options;
+    const { database, sink } = this.#parts;
     let { lastId, changeSeq, era } = look;
     if (lastId < this.#cursor.id) {
       log.error(
@@ -337,25 +300,27 @@ export class SharedLog implements AppendLog {
       changeSeq = Math.max(changeSeq, this.#cursor.changeSeq) + 1;
       era = randomInt(2 ** 47);
       const batchNumber = ++this.#batchNumber;
-      await this.#database.commit({ ...emptyBatch, memberId: this.#memberId, batchNumber, lastId, changeSeq, era });
+      const batch = { ...emptyBatch, memberId: this.#memberId, batchNumber, lastId, changeSeq, era };
+      await hold.commit(batch, { id: look.lastId, changeSeq: look.changeSeq });
     } else {
       log.warn(
         { revision: look.afterId, databaseRevision: lastId },
         "rows are gone that were never seen; loading anew",
       );
-      this.#database.unlock();
+      hold.unlock();
     }
+    const settings = await database.settings();
     this.#era = era;
     this.#cursor = { id: lastId, changeSeq };
     this.#durable = this.#cursor;
     this.#compacted = look.compactedRevision;
-    this.#settings = await this.#database.settings();
+    this.#settings = settings;
     this.#unpurged = [];
     this.#loaded = deferred();
-    this.#sink?.lost(this.#state());
+    sink.lost(this.#state());
   }
 
-  #turn(): LogTurn {
+  #turn(hold: Hold): LogTurn {
     const end = deferred();
     this.#turnEnd = end.promise;
     // Looks that wait for the end go on once the engine has seen the outcome.
@@ -365,41 +330,37 @@ export class SharedLog implements AppendLog {
         end.resolve();
       });
     return {
-      commit: (batch) => this.#commit(batch).finally(endTurn),
+      commit: (batch) => this.#commit(hold, batch).finally(endTurn),
       release: () => {
-        this.#database.unlock();
+        hold.unlock();
         endTurn();
       },
     };
   }
 
-  async #commit(batch: LogBatch): Promise<void> {
+  async #commit(hold: Hold, batch: LogBatch): Promise<void> {
     const { rows, leases, settings, compactedRevision, purgeIds } = batch;
     const isChanged = leases.length > 0 || settings.size > 0 || compactedRevision !== undefined;
-    try {
-      if (rows.length === 0 && !isChanged) {
-        this.#database.unlock();
-        return await this.#purge(purgeIds);
-      }
-      const sequenced: SequencedBatch = {
-        memberId: this.#memberId,
-        batchNumber: ++this.#batchNumber,
-        rows,
-        leases,
-        settings,
-        compactedRevision,
-        lastId: rows.at(-1)?.id ?? this.#cursor.id,
-        changeSeq: this.#cursor.changeSeq + (isChanged ? 1 : 0),
-        era: this.#era,
-      };
-      // Rows below an earlier compaction may go while the commit waits for the disk; rows below this one only after it.
-      const purged = compactedRevision === undefined ? this.#purge(purgeIds) : undefined;
-      await Promise.all([this.#write(sequenced), purged]);
-      this.#advance(sequenced);
-      if (compactedRevision !== undefined) await this.#purge(purgeIds);
-    } catch (error) {
-      throw unavailable("the commit failed", error);
+    if (rows.length === 0 && !isChanged) {
+      hold.unlock();
+      return this.#purge(purgeIds);
     }
+    const sequenced: SequencedBatch = {
+      memberId: this.#memberId,
+      batchNumber: ++this.#batchNumber,
+      rows,
+      leases,
+      settings,
+      compactedRevision,
+      lastId: rows.at(-1)?.id ?? this.#cursor.id,
+      changeSeq: this.#cursor.changeSeq + (isChanged ? 1 : 0),
+      era: this.#era,
+    };
+    // Rows below an earlier compaction may go while the commit waits for the disk; rows below this one only after it.
+    const purged = compactedRevision === undefined ? this.#purge(purgeIds) : undefined;
+    await Promise.all([hold.commit(sequenced, this.#cursor), purged]);
+    this.#advance(sequenced);
+    if (compactedRevision !== undefined) await this.#purge(purgeIds);
   }
 
   #advance(batch: SequencedBatch): void {
@@ -413,45 +374,12 @@ export class SharedLog implements AppendLog {
     this.#lastActivityMs = this.#options.clock.monotonic();
   }
 
-  /** Commits, also when the first tries fail in a way that leaves the database as it was, or when an answer gets lost. */
-  async #write(batch: SequencedBatch): Promise<void> {
-    const deadlineMs = this.#options.clock.monotonic() + resolveCommitMs;
-    let failure: unknown;
-    let isUncertain = false;
-    try {
-      return await this.#database.commit(batch);
-    } catch (error) {
-      failure = error;
-    }
-    while (isPassing(failure) || (isUncertain && failure instanceof SqlFailure)) {
-      isUncertain ||= failure.fate === "unknown";
-      if (this.#isPast(deadlineMs)) break;
-      this.#options.log.warn({ error: errorMessage(failure), rows: batch.rows.length }, "a commit is tried again");
-      await sleep(retryDelayMs);
-      try {
-        this.#database.unlock();
-        const look = await this.#database.lock(this.#cursor, 1);
-        if (isUncertain && (await this.#database.lastBatch(this.#memberId)) === batch.batchNumber) {
-          this.#database.unlock();
-          return await this.#database.makeDurable(this.#memberId);
-        }
-        isUncertain = false;
-        if (this.#isNews(look)) break;
-        return await this.#database.commit(batch);
-      } catch (error) {
-        failure = error;
-      }
-    }
-    this.#database.unlock();
-    throw failure;
-  }
-
   /** Deletes superseded rows, and first those whose deletion failed before. */
   async #purge(ids: readonly number[]): Promise<void> {
     const due = [...this.#unpurged, ...ids];
     if (due.length === 0) return;
     try {
-      await this.#database.purge(due);
+      await this.#parts.database.purge(due);
       this.#unpurged = [];
     } catch (error) {
       this.#unpurged = due;
@@ -459,20 +387,12 @@ export class SharedLog implements AppendLog {
     }
   }
 
-  async #beat(): Promise<void> {
-    if (this.#closed) return;
-    try {
-      this.#members = await this.#database.beat({ id: this.#memberId, ...this.#own });
-    } catch (error) {
-      this.#options.log.debug({ error: errorMessage(error) }, "the heartbeat failed");
-    }
-  }
-
   #schedulePoll(): void {
     if (this.#closed) return;
     const { clock } = this.#options;
-    const isBusy = clock.monotonic() - this.#lastActivityMs < busyForMs && this.#members.length > 1;
-    const delayMs = this.#database.notified ? notifiedPollMs : isBusy ? busyPollMs : idlePollMs;
+    const { database, membership } = this.#parts;
+    const isBusy = clock.monotonic() - this.#lastActivityMs < busyForMs && !membership.isAlone;
+    const delayMs = database.notified ? notifiedPollMs : isBusy ? busyPollMs : idlePollMs;
     this.#pollTimer = clock.setTimeout(() => {
       this.#poll().then(
         () => this.#schedulePoll(),
@@ -492,10 +412,6 @@ export class SharedLog implements AppendLog {
       this.#options.log.debug({ error: errorMessage(error) }, "cannot follow the other replicas");
     });
   }
-
-  #isPast(deadlineMs: number): boolean {
-    return this.#options.clock.monotonic() >= deadlineMs;
-  }
 }
 
 const emptyBatch = { rows: [], leases: [], settings: new Map<string, string>(), compactedRevision: undefined };
@@ -511,14 +427,4 @@ function deferred(): Deferred {
     resolve = done;
   });
   return { promise, resolve };
-}
-
-/** A failure after which the same may work: the database answers again soon, or another connection does. */
-function isPassing(error: unknown): error is SqlFailure {
-  return error instanceof SqlFailure && error.fate !== "refused";
-}
-
-function unavailable(what: string, error: unknown): LogUnavailableError {
-  if (error instanceof LogUnavailableError) return error;
-  return new LogUnavailableError(`${what}: ${errorMessage(error)}`, error);
 }
