@@ -14,6 +14,7 @@ import {
   withDefaults,
 } from "@keelson/service";
 import { RequestAuthenticator } from "./auth/authenticate.ts";
+import { BootstrapTokens } from "./auth/bootstrap-tokens.ts";
 import { NodeRestriction } from "./auth/node-restriction.ts";
 import { Authorizer } from "./auth/rbac.ts";
 import { ServiceAccountTokens } from "./auth/service-account-tokens.ts";
@@ -108,6 +109,7 @@ class KubeApiService implements KubeApi {
         requestHeaderCaPem: config.requestHeaderCaPem,
         requestHeaderNames: ["system:auth-proxy"],
         tokens,
+        bootstrapTokens: new BootstrapTokens(store, catalog, deps.clock),
       }),
       authorizer: this.#authorizer,
       tokens,

@@ -1,4 +1,5 @@
 import { lacks } from "@keelson/conformance";
+import { bootstrapTokenSecret } from "@keelson/secret-format";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Identity, nodeIdentity, type RunningApi, startApi } from "./support/running-api.ts";
 
@@ -81,6 +82,36 @@ describe.skipIf(lacks("etcd"))("permissions", () => {
     expect(await status(nodeIdentity("n2"), "PUT", `${leases}/n1`, { metadata: { name: "n1" } })).toBe(403);
     // Whoever claims a node's name without its group is nobody.
     expect(await status({ user: "system:node:n1" }, "PUT", "/api/v1/nodes/n1", { metadata: { name: "n1" } })).toBe(403);
+  });
+
+  it("come with a bootstrap token while it lives", async () => {
+    const { secret, ...token } = { id: "abcdef", secret: "0123456789abcdef" };
+    const stored = bootstrapTokenSecret({
+      ...token,
+      secret,
+      description: "",
+      usages: ["authentication"],
+      groups: ["system:bootstrappers:x"],
+      expiresAtMs: Date.now() + 60_000,
+    });
+    await api.call("POST", "/api/v1/namespaces/kube-system/secrets", { body: stored });
+    const whoami = async (bearer: string) => {
+      const headers = { authorization: `Bearer ${bearer}`, "x-remote-user": "" };
+      const body = { kind: "SelfSubjectReview", spec: {} };
+      return api.call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", { headers, body, as: { user: "" } });
+    };
+    const known = await whoami(`abcdef.${secret}`);
+    expect(known.json.status.userInfo).toMatchObject({
+      username: "system:bootstrap:abcdef",
+      groups: expect.arrayContaining(["system:bootstrappers", "system:bootstrappers:x"]),
+    });
+    expect((await whoami("abcdef.0123456789abcdee")).status).toBe(401);
+  });
+
+  it("never come from a name that cannot be read", async () => {
+    expect(await status({ user: "" }, "GET", secrets)).toBe(401);
+    const basic = { authorization: "Basic YTpi", "x-remote-user": "" };
+    expect((await api.call("GET", secrets, { headers: basic, as: { user: "" } })).status).toBe(401);
   });
 
   it("do not let the namespaces that clusters stand on be deleted", async () => {

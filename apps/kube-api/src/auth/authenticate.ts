@@ -2,6 +2,7 @@ import { X509Certificate } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
 import { apiErrors } from "../http/api-error.ts";
+import type { BootstrapTokens } from "./bootstrap-tokens.ts";
 import type { ServiceAccountTokens } from "./service-account-tokens.ts";
 import { admin, anonymous, groups, type User } from "./user.ts";
 
@@ -13,6 +14,7 @@ export interface AuthenticatorConfig {
   /** Common names a front-proxy certificate may have. */
   requestHeaderNames: readonly string[];
   tokens: ServiceAccountTokens | undefined;
+  bootstrapTokens: BootstrapTokens;
 }
 
 /**
@@ -32,7 +34,7 @@ export class RequestAuthenticator {
   }
 
   async authenticate(request: IncomingMessage, isTrustedSocket: boolean): Promise<User> {
-    if (isTrustedSocket) return remoteUser(request) ?? (await this.#bearer(request)) ?? admin;
+    if (isTrustedSocket) return remoteUser(request) ?? (await this.#bearer(request)) ?? localAdmin(request);
     const peer = this.#peer(request.socket as TLSSocket);
     if (peer.isProxy) {
       const remote = remoteUser(request);
@@ -63,10 +65,22 @@ export class RequestAuthenticator {
   async #bearer(request: IncomingMessage): Promise<User | undefined> {
     const token = /^Bearer\s+(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
     if (token === undefined) return undefined;
-    const user = await this.#config.tokens?.verify(token);
+    const { tokens, bootstrapTokens } = this.#config;
+    const user = (await tokens?.verify(token)) ?? (await bootstrapTokens.verify(token));
     if (user === undefined) throw apiErrors.unauthorized();
     return user;
   }
+}
+
+/**
+ * A request on the trusted socket that names nobody is the administrator's own. One that tried to name somebody, in a way
+ * that cannot be read, must not become one of those.
+ */
+function localAdmin({ headers }: IncomingMessage): User {
+  const names =
+    Object.keys(headers).some((name) => name.startsWith("x-remote-")) || headers.authorization !== undefined;
+  if (names) throw apiErrors.unauthorized();
+  return admin;
 }
 
 /** The user that a front proxy names, or undefined when it names none. */
@@ -80,13 +94,21 @@ function remoteUser(request: IncomingMessage): User | undefined {
     const header = raw[index]!.toLowerCase();
     if (header === "x-remote-group") named.push(raw[index + 1]!);
     else if (header.startsWith("x-remote-extra-")) {
-      const key = decodeURIComponent(header.slice("x-remote-extra-".length));
+      const key = decoded(header.slice("x-remote-extra-".length));
       extra[key] = [...(extra[key] ?? []), raw[index + 1]!];
     }
   }
   if (!named.includes(groups.authenticated) && !named.includes(groups.unauthenticated))
     named.push(groups.authenticated);
   return { name, groups: named, extra };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // not encoded after all
+  }
 }
 
 function parseBundle(pem: string): X509Certificate[] {
