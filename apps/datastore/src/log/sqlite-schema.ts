@@ -160,6 +160,8 @@ function keepOneCompactRow(db: DatabaseSync): number {
  * before was compacted away. Later compactions then cannot change what the version seems to be.
  */
 function backfillVersions(db: DatabaseSync): void {
+  // Holds only rows that kine wrote, so that a start need not look at all of them.
+  db.exec("CREATE INDEX IF NOT EXISTS keelson_foreign_rows ON kine (id) WHERE version IS NULL");
   const pending = db.prepare("SELECT 1 FROM kine WHERE version IS NULL AND name <> ? LIMIT 1").get(compactRow);
   if (pending === undefined) return;
   const newest = new Map<string, number>();
