@@ -51,6 +51,8 @@ export interface ChildProcessOptions {
   backoff?: BackoffOptions;
   /** Milliseconds of uptime after which the next crash is treated as the first (10000). */
   stableAfterMs?: number;
+  /** Its informational lines go to our debug level: it says more than people want to read (false). */
+  quiet?: boolean;
   /**
    * Holds the child's process id while it runs. When we were killed and could not stop it, the next start finds the
    * orphan through this file and ends it first, so that two never share a data directory.
@@ -179,7 +181,7 @@ export class SupervisedChild implements Service {
       lastLines.push(line);
       if (lastLines.length > keptLines) lastLines.shift();
       const { level, message } = parseChildLog(line);
-      this.#log[level](message);
+      this.#log[level === "info" && this.#options.quiet ? "debug" : level](message);
     };
     for (const stream of [child.stdout, child.stderr]) {
       const splitter = new LineSplitter(onLine);

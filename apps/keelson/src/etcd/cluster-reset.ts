@@ -93,6 +93,7 @@ async function forceNewCluster(
       args: ["--config-file", layout.config],
       env: process.arch === "x64" ? {} : { ETCD_UNSUPPORTED_ARCH: process.arch },
       pidFile: layout.pidFile,
+      quiet: true,
       ready: async () => {
         const { leaderId, memberId } = await cluster.status();
         if (leaderId !== memberId) throw new Error("no leader yet");

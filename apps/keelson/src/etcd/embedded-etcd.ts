@@ -100,6 +100,7 @@ class EtcdMemberService implements EmbeddedEtcd {
         // Debian's etcd asks for this consent on 64-bit ARM, where K3s has run it for years.
         env: process.arch === "x64" ? {} : { ETCD_UNSUPPORTED_ARCH: process.arch },
         pidFile: this.#layout.pidFile,
+        quiet: true,
         ready: async () => {
           await this.cluster.status();
         },
