@@ -30,6 +30,8 @@ import { OpenApi } from "./discovery/openapi.ts";
 import { apiErrors, toApiError } from "./http/api-error.ts";
 import { Dispatcher } from "./http/dispatcher.ts";
 import { Listener, type ListenTarget } from "./http/listener.ts";
+import { parseRequest } from "./http/request-info.ts";
+import { RequestMetrics } from "./http/request-metrics.ts";
 import { KindCatalog } from "./kinds/catalog.ts";
 import { KubeletConnections, type TlsMaterial } from "./nodes/node-connections.ts";
 import { ObjectStore } from "./storage/object-store.ts";
@@ -120,6 +122,7 @@ class KubeApiService implements KubeApi {
       openApi: new OpenApi(catalog),
       health: this.health,
       registry: deps.registry,
+      metrics: new RequestMetrics(catalog, deps.clock, deps.registry),
       nodes: this.#nodes,
       log: deps.log,
     });
@@ -202,8 +205,10 @@ class KubeApiService implements KubeApi {
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, isTrusted: boolean): Promise<void> {
     socket.on("error", () => socket.destroy());
     try {
-      const { info } = await this.#dispatcher.authorizeRequest(request, isTrusted);
-      if (!info.isResource || info.verb !== "connect") throw apiErrors.badRequest("this path takes no upgrade");
+      const info = parseRequest(request.method ?? "GET", request.url ?? "/");
+      if (info === undefined || !info.isResource || info.verb !== "connect")
+        throw apiErrors.badRequest("this path takes no upgrade");
+      await this.#dispatcher.authorize(info, request, isTrusted);
       await this.#nodes.upgrade(info, request, socket, head);
     } catch (thrown) {
       const error = toApiError(thrown);

@@ -114,6 +114,15 @@ describe.skipIf(lacks("etcd"))("permissions", () => {
     expect((await api.call("GET", secrets, { headers: basic, as: { user: "" } })).status).toBe(401);
   });
 
+  it("are counted under kube-apiserver's metric names, with no label of a client's making", async () => {
+    await api.call("GET", "/api/v1/nonsense/made-up");
+    const { bytes } = await api.call("GET", "/metrics");
+    expect(bytes.toString()).toMatch(
+      /apiserver_request_total\{verb="LIST",group="",version="v1",resource="secrets".*code="403"\}/,
+    );
+    expect(bytes.toString()).not.toContain("nonsense");
+  });
+
   it("do not let the namespaces that clusters stand on be deleted", async () => {
     const refused = await api.call("DELETE", "/api/v1/namespaces/default");
     expect(refused.json).toMatchObject({ code: 403, message: expect.stringContaining("may not be deleted") });

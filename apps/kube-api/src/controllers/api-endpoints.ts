@@ -4,9 +4,8 @@ import { type ApiObject, listAt } from "../kinds/kind.ts";
 import { section } from "../kinds/rules.ts";
 import { decodeEnvelope, isEnveloped } from "../protobuf/envelope.ts";
 import { prefixEnd } from "../storage/object-store.ts";
-import type { ApiContext } from "../verbs/call.ts";
 import { prepareUpdate } from "../verbs/prepare.ts";
-import { bare, createIfMissing } from "./essentials.ts";
+import { bare, createIfMissing, type StoreContext } from "./essentials.ts";
 
 export interface Advertised {
   address: string;
@@ -21,7 +20,7 @@ const reconcileIntervalMs = 3_000;
 
 /** Keeps Service `default/kubernetes`, its Endpoints and its EndpointSlice at the servers that are alive. */
 export class ApiEndpoints implements Service {
-  readonly #context: ApiContext;
+  readonly #context: StoreContext;
   readonly #advertised: Advertised;
   readonly #serviceIp: string;
   readonly #log: Logger;
@@ -30,7 +29,7 @@ export class ApiEndpoints implements Service {
   #running: Promise<void> | undefined;
   #hasFailed = false;
 
-  constructor(context: ApiContext, advertised: Advertised, serviceIp: string, log: Logger) {
+  constructor(context: StoreContext, advertised: Advertised, serviceIp: string, log: Logger) {
     this.#context = context;
     this.#advertised = advertised;
     this.#serviceIp = serviceIp;

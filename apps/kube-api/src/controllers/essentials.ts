@@ -7,6 +7,9 @@ import { prepareCreate } from "../verbs/prepare.ts";
 
 const namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
+/** The part of the context that reading and writing objects takes. */
+export type StoreContext = Pick<ApiContext, "catalog" | "store" | "clock">;
+
 /** Makes the namespaces and roles every cluster has. Objects that exist stay as they are. */
 export async function createEssentials(context: ApiContext): Promise<void> {
   await Promise.all([
@@ -25,7 +28,7 @@ export async function createDefaultServiceAccount(context: ApiContext, namespace
 }
 
 export async function createIfMissing(
-  context: ApiContext,
+  context: StoreContext,
   plural: string,
   namespace: string | undefined,
   object: ApiObject,

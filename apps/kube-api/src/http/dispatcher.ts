@@ -24,6 +24,7 @@ import {
   type ResourceRequest,
   selectedName,
 } from "./request-info.ts";
+import type { RequestMetrics } from "./request-metrics.ts";
 import { sendError, sendJson, sendObject, sendText } from "./respond.ts";
 
 /** Connections into a node: logs, exec, attach, port-forward, proxy. */
@@ -40,6 +41,7 @@ export interface DispatcherParts {
   openApi: OpenApi;
   health: Health;
   registry: Registry;
+  metrics: RequestMetrics;
   nodes: NodeConnections;
   log: Logger;
 }
@@ -67,12 +69,16 @@ export class Dispatcher {
 
   /** Never rejects: whatever goes wrong is answered as a Status. */
   async handle(request: IncomingMessage, response: ServerResponse, isTrustedSocket: boolean): Promise<void> {
+    const info = parseRequest(request.method ?? "GET", request.url ?? "/");
+    this.#parts.metrics.observe(info, response);
     try {
-      const { user, info } = await this.authorizeRequest(request, isTrustedSocket);
+      if (info === undefined) throw apiErrors.badRequest("the path of the request is not valid");
+      const user = await this.authorize(info, request, isTrustedSocket);
       await this.#answer(info, user, request, response);
     } catch (thrown) {
       const error = toApiError(thrown);
-      if (error.code >= 500) {
+      // 503: the datastore is away, which its own check and the controllers report once, not once a request.
+      if (error.code >= 500 && error.code !== 503) {
         this.#parts.log.warn(
           { method: request.method, path: request.url?.split("?")[0], error: errorMessage(error) },
           "request failed",
@@ -84,18 +90,13 @@ export class Dispatcher {
     }
   }
 
-  /** Authenticates and authorizes; throws 400, 401 or 403. */
-  async authorizeRequest(
-    request: IncomingMessage,
-    isTrustedSocket: boolean,
-  ): Promise<{ user: User; info: RequestInfo }> {
-    const info = parseRequest(request.method ?? "GET", request.url ?? "/");
-    if (info === undefined) throw apiErrors.badRequest("the path of the request is not valid");
+  /** Who asks, if they may; throws 401 or 403. */
+  async authorize(info: RequestInfo, request: IncomingMessage, isTrustedSocket: boolean): Promise<User> {
     const user = await this.#parts.authenticator.authenticate(request, isTrustedSocket);
     const isAnonymous = user.groups.includes(groups.unauthenticated);
     const { allowed, reason } = this.#parts.authorizer.decide(attributesOf(info, user, request));
     if (!allowed) throw isAnonymous ? apiErrors.unauthorized() : apiErrors.forbidden(reason, detailsOf(info));
-    return { user, info };
+    return user;
   }
 
   async #answer(info: RequestInfo, user: User, request: IncomingMessage, response: ServerResponse): Promise<void> {

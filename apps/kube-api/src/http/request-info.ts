@@ -34,9 +34,11 @@ export function selectedName(query: URLSearchParams): string | undefined {
   return /(?:^|,)metadata\.name=([^,]+)/.exec(query.get("fieldSelector") ?? "")?.[1];
 }
 
-/** Parses a request line; undefined when the path has a broken percent-encoding. */
+/** Parses a request line; undefined when it is no URL, or has a broken percent-encoding. */
 export function parseRequest(method: string, url: string): RequestInfo | undefined {
-  const parsed = new URL(url, "http://localhost");
+  // As text, not as a reference: "//x" is a path here, not a host.
+  if (!url.startsWith("/") || !URL.canParse(`http://localhost${url}`)) return undefined;
+  const parsed = new URL(`http://localhost${url}`);
   const query = parsed.searchParams;
   const path = parsed.pathname;
   let parts: string[];
