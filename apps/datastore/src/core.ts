@@ -18,6 +18,8 @@ import { KvEncoder } from "./wire/kv-responses.ts";
 /** etcd looks for expired leases this often and takes at most so many at once. */
 const expiryPeriodMs = 500;
 const maxExpiriesPerScan = 500;
+/** On a shared log a lease is renewed at most this often; the shortest TTL is twice as long. */
+const renewalAnnouncementMs = 1_000;
 
 /** etcd's raft term. There is no raft here; clients only want it to be there and not to go backwards. */
 export const raftTerm = 1;
@@ -136,11 +138,15 @@ export class Core implements Service {
       lessor.renew(lease, clock.monotonic());
       return lease.ttlSeconds;
     }
+    // Others must learn of a renewal, but not of every one.
+    const isFresh = lease !== undefined && clock.monotonic() - lease.announcedMs < renewalAnnouncementMs;
+    if (isFresh && !lease.expiring) return lease.ttlSeconds;
     let ttlSeconds = 0;
     await this.write((scope) => {
       const shared = lessor.get(id);
       if (shared === undefined) return;
       lessor.renew(shared, clock.monotonic());
+      shared.announcedMs = clock.monotonic();
       scope.leases.push({ kind: "renew", id });
       ttlSeconds = shared.ttlSeconds;
     });

@@ -14,6 +14,8 @@ export class Lease {
   readonly attached = new Set<KeyEntry>();
   /** An expiry is on its way through the queue; the lease is not offered for expiry again until that ends. */
   expiring = false;
+  /** When a renewal was last written for other replicas to see. */
+  announcedMs = Number.NEGATIVE_INFINITY;
 
   constructor(id: bigint, ttlSeconds: number, deadlineMs: number, listed = true) {
     this.id = id;

@@ -10,6 +10,8 @@ const maxPendingBytes = 1 << 20;
 /** Limits of one catch-up step, so that a watch from long ago neither stalls the others nor fills memory. */
 const maxScannedVersions = 10_000;
 const maxEventsPerResponse = 1_000;
+const minEventsPerResponse = 16;
+const catchUpResponseBytes = 1 << 20;
 
 /**
  * Sends every committed version to the watches of its key, exactly once and in order.
@@ -29,6 +31,8 @@ export class WatchHub {
   readonly #behind = new Set<Watch>();
   #delivered: number;
   #pumpScheduled = false;
+  /** Running mean, so that a step of large events takes fewer of them. */
+  #meanEventBytes = 1_024;
   readonly #onError: (error: unknown) => void;
 
   constructor(store: MvccStore, cache: ValueCache, identity: Buffer, onError: (error: unknown) => void) {
@@ -164,16 +168,13 @@ export class WatchHub {
     }
     const events = this.#encode(wanted, watch.options.prevKv);
     if (!(events instanceof Promise)) {
-      watch.stream.sendEvents(watch, through, events);
-      this.#advance(watch, through);
+      this.#sendStep(watch, through, events);
       return true;
     }
     watch.fetching = true;
     events
       .then((fetched) => {
-        if (watch.ended) return;
-        watch.stream.sendEvents(watch, through, fetched);
-        this.#advance(watch, through);
+        if (!watch.ended) this.#sendStep(watch, through, fetched);
       })
       .catch(this.#onError)
       .finally(() => {
@@ -188,10 +189,14 @@ export class WatchHub {
     const { history } = this.#store;
     const wanted: Version[] = [];
     const { start, end } = watch.range;
+    const mostEvents = Math.max(
+      minEventsPerResponse,
+      Math.min(maxEventsPerResponse, Math.floor(catchUpResponseBytes / this.#meanEventBytes)),
+    );
     const from = history.after(watch.nextRevision - 1);
     for (let at = from; at < history.length; at++) {
       const version = history.at(at);
-      const full = wanted.length >= maxEventsPerResponse || at - from >= maxScannedVersions;
+      const full = wanted.length >= mostEvents || at - from >= maxScannedVersions;
       if (full && history.at(at - 1).revision !== version.revision) {
         return { wanted, through: history.at(at - 1).revision };
       }
@@ -199,6 +204,12 @@ export class WatchHub {
       if (key >= start && (end === undefined || key < end) && watch.wants(version)) wanted.push(version);
     }
     return { wanted, through: this.#delivered };
+  }
+
+  #sendStep(watch: Watch, through: number, events: EncodedEvents): void {
+    this.#meanEventBytes = 0.8 * this.#meanEventBytes + 0.2 * (events.bytes.length / events.ends.length);
+    watch.stream.sendEvents(watch, through, events);
+    this.#advance(watch, through);
   }
 
   #advance(watch: Watch, through: number): void {
