@@ -46,6 +46,24 @@ describe.skipIf(lacks("etcd"))("watches", () => {
     late.close();
   });
 
+  it("share what they see, wherever each of a crowd begins", async () => {
+    const starts: number[] = [Number((await create("crowd")).metadata.resourceVersion)];
+    for (let index = 0; index < 20; index++) {
+      starts.push(Number((await patch("crowd", { data: { index: String(index) } })).metadata.resourceVersion));
+    }
+    const query = "fieldSelector=metadata.name%3Dcrowd&resourceVersion=";
+    // Later starts first, so that each next one is older than what is shared already.
+    const readers = await Promise.all(starts.toReversed().map((start) => watch(`${query}${start}`)));
+    const last = Number((await patch("crowd", { data: { index: "last" } })).metadata.resourceVersion);
+    for (const [place, reader] of readers.entries()) {
+      const seenVersions: number[] = [];
+      while (seenVersions.at(-1) !== last)
+        seenVersions.push(Number((await reader.next()).object.metadata.resourceVersion));
+      expect(seenVersions).toEqual([...starts.slice(starts.length - place), last]);
+      reader.close();
+    }
+  });
+
   it("show an object come and go with its labels", async () => {
     const { metadata } = await create("labelled", { app: "no" });
     const reader = await watch(`labelSelector=app%3Dyes&resourceVersion=${metadata.resourceVersion}`);

@@ -21,12 +21,15 @@ export interface Subscription {
 const keptEvents = 1_024;
 
 /**
- * One datastore watch a kind, shared by all watchers of that kind. A watcher that starts within the kept changes joins
- * it; an older start gets a datastore watch of its own.
+ * One datastore watch a kind, shared by all watchers of that kind. A watcher that starts within the kept changes joins it.
+ * An older start opens a datastore watch from there, which those who come later share: a crowd that comes back at slightly
+ * different revisions after a restart needs a handful of them, not one each.
  */
 export class WatchHub {
   readonly #etcd: EtcdClient;
   readonly #shared = new Map<string, SharedWatch>();
+  /** Also the older ones, which live until their last watcher leaves. */
+  readonly #open = new Set<SharedWatch>();
 
   constructor(etcd: EtcdClient) {
     this.#etcd = etcd;
@@ -36,17 +39,18 @@ export class WatchHub {
   subscribe(kind: Kind, revision: number, sink: WatchSink): Subscription {
     const prefix = prefixOf(kind);
     let shared = this.#shared.get(prefix);
-    if (shared === undefined || shared.isOver) {
+    if (shared === undefined || shared.isOver || !shared.covers(revision)) {
+      for (const watch of this.#open) if (watch.isOver) this.#open.delete(watch);
       shared = new SharedWatch(this.#etcd, kind, revision);
       this.#shared.set(prefix, shared);
+      this.#open.add(shared);
     }
-    return shared.covers(revision)
-      ? shared.join(revision, sink)
-      : new SharedWatch(this.#etcd, kind, revision).join(revision, sink);
+    return shared.join(revision, sink);
   }
 
   close(): void {
-    for (const shared of this.#shared.values()) shared.close();
+    for (const watch of this.#open) watch.close();
+    this.#open.clear();
     this.#shared.clear();
   }
 }
