@@ -1,7 +1,6 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createGateway, type Gateway } from "@keelson/gateway";
-import { createKubeApi } from "@keelson/kube-api";
 import { createKubeClient, type KubeClient } from "@keelson/kube-client";
 import { createRegistration, type Registration } from "@keelson/registration";
 import { type Dependencies, KeelsonError, Lifecycle, type Service, writeFileAtomic } from "@keelson/service";
@@ -9,6 +8,7 @@ import type { ReportStep } from "../steps.ts";
 import { clusterSettings } from "./cluster-settings.ts";
 import type { ServerConfig } from "./config.ts";
 import { createDatastorePart, type DatastorePart } from "./datastore-part.ts";
+import { createKubeApiPart, type KubeApiPart } from "./kube-api-part.ts";
 
 /**
  * All parts of a server in one process, wired as they would be over a network: the datastore and the Kubernetes API on
@@ -19,14 +19,15 @@ export class Server implements Service {
   readonly #deps: Dependencies;
   readonly #report: ReportStep;
   readonly #lifecycle: Lifecycle;
-  readonly #apiSocket: string;
+  readonly #kubeApi: KubeApiPart;
 
   constructor(config: ServerConfig, deps: Dependencies, report: ReportStep) {
     this.#config = config;
     this.#deps = deps;
     this.#report = report;
     this.#lifecycle = new Lifecycle(deps.log);
-    this.#apiSocket = join(config.dataDir, "server", "kube-api.sock");
+    const gatewayUrl = `https://${loopbackOf(config.bindAddress)}:${config.httpsPort}`;
+    this.#kubeApi = createKubeApiPart(config, gatewayUrl, this.#part("kube-api"));
   }
 
   async start(): Promise<void> {
@@ -41,7 +42,8 @@ export class Server implements Service {
       await Promise.all([part.startFirst(this.#lifecycle), this.#prepare(registration)]);
     }
     this.#report("datastore", await part.startRest(this.#lifecycle, registration));
-    await this.#startKubeApi(registration, part);
+    await this.#kubeApi.start(this.#lifecycle, registration, part);
+    this.#report("api", this.#kubeApi.description);
     await this.#lifecycle.run("registration", registration);
     this.#report("registration", "tokens and node names");
     const gateway = await this.#startGateway(registration, part);
@@ -49,7 +51,7 @@ export class Server implements Service {
     registration.onCertificatesRenewed((files) => {
       if (files.includes("client-admin")) void this.#rewriteKubeconfig(registration);
     });
-    if (part.embedded !== undefined) await part.embedded.attach(this.#kubeClient());
+    if (part.embedded !== undefined) await part.embedded.attach(await this.#kubeClient(registration));
     await this.#startAgent(registration, gateway);
     this.#report("ready", `https://${gateway.address.host}:${gateway.address.port}`);
   }
@@ -63,8 +65,8 @@ export class Server implements Service {
   }
 
   /** A client of our own API, ended with the server. */
-  #kubeClient(): KubeClient {
-    const client = createKubeClient({ socketPath: this.#apiSocket, userAgent: "keelson-server" });
+  async #kubeClient(registration: Registration): Promise<KubeClient> {
+    const client = createKubeClient({ ...(await this.#kubeApi.client(registration)), userAgent: "keelson-server" });
     this.#lifecycle.onStop("API client", () => client.close());
     return client;
   }
@@ -99,7 +101,7 @@ export class Server implements Service {
         ...(values["disable-agent"] ? {} : { nodePasswordFile: values["node-password-file"] }),
         sharedDatastore: part.sharesIdentity,
         ...(joinUrl === undefined ? {} : { joinUrl }),
-        kube: { socketPath: this.#apiSocket },
+        kube: this.#kubeApi.address,
         etcd: part.client,
       },
       this.#part("registration"),
@@ -111,47 +113,19 @@ export class Server implements Service {
     this.#report("certificates", `cluster CAs and certificates in ${registration.paths.tls}`);
   }
 
-  async #startKubeApi(registration: Registration, part: DatastorePart): Promise<void> {
-    const { advertise, values, httpsPort } = this.#config;
-    const [{ clientCaPem, requestHeaderCaPem }, serviceKey, client] = await Promise.all([
-      registration.caBundles(),
-      readFile(registration.paths.serviceKeyCurrent, "utf8"),
-      registration.liveTls("client-kube-apiserver"),
-    ]);
-    const kubeApi = createKubeApi(
-      {
-        etcd: part.client,
-        listen: [{ socketPath: this.#apiSocket }],
-        clientCaPem,
-        requestHeaderCaPem,
-        advertise,
-        serviceCidr: values["service-cidr"][0]!,
-        serviceAccount: {
-          privateKeyPem: serviceKey,
-          issuer: `https://kubernetes.default.svc.${values["cluster-domain"]}`,
-        },
-        egress: { connectUrl: `https://${loopbackOf(this.#config.bindAddress)}:${httpsPort}`, tls: client },
-        kubelet: client,
-      },
-      this.#part("kube-api"),
-    );
-    await this.#lifecycle.run("kube-api", kubeApi);
-    this.#report("api", "Kubernetes API");
-  }
-
   async #startGateway(registration: Registration, part: DatastorePart): Promise<Gateway> {
     const { bindAddress, httpsPort, dataDir, values } = this.#config;
     const gateway: Gateway = createGateway(
       {
         listen: { host: bindAddress, port: httpsPort },
         registration,
-        kubeApi: { socketPath: this.#apiSocket },
+        kubeApi: await this.#kubeApi.gatewayTarget(registration),
         listenerDirectory: join(dataDir, "server", "tls"),
         staticDirectory: join(dataDir, "server", "static"),
         ...(part.embedded === undefined ? {} : { dbInfo: () => part.embedded!.etcd.dbInfo() }),
         tunnel: {
           mode: egressMode(values["egress-selector-mode"]),
-          kubeApi: { socketPath: this.#apiSocket },
+          kubeApi: await this.#kubeApi.client(registration),
           ownListeners: () => [gateway.address],
         },
       },

@@ -16,6 +16,8 @@ import type { ServerConfig } from "./config.ts";
 export interface DatastorePart {
   /** How the other parts reach it. TLS files are read at each connect. */
   readonly client: EtcdClientOptions;
+  /** TLS files for other programs that reach it, where it asks for TLS. */
+  readonly files: { caFile?: string; certFile?: string; keyFile?: string };
   /** Whether the identity (CAs, tokens) is shared through it. */
   readonly sharesIdentity: boolean;
   /** What can start before there are certificates. */
@@ -48,6 +50,7 @@ function adapterPart(config: ServerConfig, deps: Dependencies): DatastorePart {
   let datastore: Datastore | undefined;
   return {
     client: { endpoints: [socket] },
+    files: {},
     sharesIdentity: scheme !== "sqlite",
     embedded: undefined,
     async startFirst(lifecycle) {
@@ -82,6 +85,7 @@ function externalEtcdPart(config: ServerConfig): DatastorePart {
   const { caFile, certFile, keyFile } = config.datastoreTls;
   const isSecure = endpoints.some((endpoint) => endpoint.startsWith("https:"));
   return {
+    files: isSecure ? { caFile, certFile, keyFile } : {},
     client: isSecure ? { endpoints, tls: () => readTls(caFile, certFile, keyFile) } : { endpoints },
     sharesIdentity: true,
     embedded: undefined,
@@ -107,6 +111,7 @@ async function embeddedPart(config: ServerConfig, deps: Dependencies): Promise<D
   );
   const { endpoint, caFile, certFile, keyFile } = etcd.datastore;
   return {
+    files: { caFile, certFile, keyFile },
     client: { endpoints: [endpoint], tls: () => readTls(caFile, certFile, keyFile) },
     sharesIdentity: false,
     embedded: etcd,

@@ -1,5 +1,6 @@
 import { defineOptions } from "@keelson/service";
 import { etcdOptions } from "../etcd/options.ts";
+import { upstreamOptions } from "../upstream/options.ts";
 
 /** Flags of `keelson server`: k3s's names, variables and defaults where the meaning is the same. */
 export const serverOptions = defineOptions({
@@ -110,6 +111,7 @@ export const serverOptions = defineOptions({
   },
 
   ...etcdOptions,
+  ...upstreamOptions,
 
   "cluster-cidr": { type: "list", default: ["10.42.0.0/16"], placeholder: "cidr", help: "Networks of pods" },
   "service-cidr": { type: "list", default: ["10.43.0.0/16"], placeholder: "cidr", help: "Networks of services" },
