@@ -1,13 +1,15 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { createPublicKey } from "node:crypto";
+import { createHash, createPublicKey, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { createServer as createTlsServer } from "node:tls";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Authority, createCaCertificate, exportPrivateKey, generateEcKey } from "@keelson/pki";
-import { allCapabilities, TunnelSession, type TunnelStream } from "@keelson/protocol/tunnel";
+import { allCapabilities, noCapabilities, TunnelSession, type TunnelStream } from "@keelson/protocol/tunnel";
 import { systemClock } from "@keelson/service";
 import { type AgentOrder, runAgentPart, writeBulk } from "./tunnel/agent-part.ts";
 import { rawDownload, runRawPart } from "./tunnel/raw-part.ts";
@@ -37,6 +39,8 @@ const scenarios: Readonly<Record<string, (add: Add) => Promise<void>>> = {
   "stalled-readers": stalledReaders,
   "idle-streams": manyIdleStreams,
   "idle-sessions": manySessions,
+  integrity,
+  cycles,
 };
 
 export async function run(args: string[]): Promise<number> {
@@ -198,6 +202,83 @@ async function manySessions(add: Add): Promise<void> {
   if (warm.sessions.length + link.sessions.length !== idleSessions + 50) throw new Error("a session is missing");
 }
 
+// ---- correctness at size ----------------------------------------------------------------------------------------------
+
+/** 1 GiB there and back over a path with 50 ms round trips, by readers that stop and go. */
+async function integrity(add: Add): Promise<void> {
+  for (const legacy of [false, true]) {
+    await using link = await openLink({ delayMs: 25, legacy });
+    const started = performance.now();
+    const exact = await Promise.all(
+      Array.from({ length: 32 }, (_, index) => roundTrip(link.sessions[0]!, 32 * 1024 * 1024, index)),
+    );
+    const seconds = ((performance.now() - started) / 1_000).toFixed(0);
+    const what = `1 GiB there and back, 50 ms, ${legacy ? "Pause and Resume" : "credits"}: byte-exact, after`;
+    add(what, `${seconds} s`, { text: "all streams", met: exact.every(Boolean) });
+  }
+}
+
+/** Sends random bytes to an echo and compares what comes back; the reader pauses now and then. */
+async function roundTrip(session: TunnelSession, bytes: number, seed: number): Promise<boolean> {
+  const stream = session.open("tcp", "echo");
+  const [sent, received] = [createHash("sha256"), createHash("sha256")];
+  let reads = seed;
+  let receivedBytes = 0;
+  stream.on("data", (piece: Buffer) => {
+    received.update(piece);
+    receivedBytes += piece.length;
+    if (++reads % 40 !== 0) return;
+    stream.pause();
+    setTimeout(() => stream.resume(), 5 + (reads % 50));
+  });
+  const done = once(stream, "end");
+  for (let left = bytes; left > 0; ) {
+    const piece = randomBytes(Math.min(left, 48 * 1024));
+    left -= piece.length;
+    sent.update(piece);
+    if (!stream.write(piece)) await once(stream, "drain");
+  }
+  // Without half-close the end would take the echo with it: wait for all of it first.
+  if (!session.capabilities.halfclose) while (receivedBytes < bytes) await delay(20);
+  stream.end();
+  if (session.capabilities.halfclose) await done;
+  const exact = sent.digest("hex") === received.digest("hex");
+  stream.destroy();
+  return exact;
+}
+
+/** 10,000 streams opened, filled against a reader that never reads, and closed: nothing may stay. */
+async function cycles(add: Add): Promise<void> {
+  await using link = await openLink();
+  const session = link.sessions[0]!;
+  const cycle = async (): Promise<void> => {
+    const stream = session.open("tcp", "source:1").on("error", () => {});
+    await once(stream, "readable");
+    stream.destroy();
+    await once(stream, "close");
+  };
+  const heap = async (): Promise<number> => {
+    await delay(200);
+    collectGarbage();
+    return process.memoryUsage().heapUsed / 1024 / 1024;
+  };
+  for (let index = 0; index < 2_000; index++) await cycle();
+  const before = await heap();
+  for (let index = 0; index < 10_000; index += 50) await Promise.all(Array.from({ length: 50 }, cycle));
+  const after = await heap();
+  const growth = (after - before) / before;
+  add("10,000 open-fill-close cycles, growth of the heap", `${(growth * 100).toFixed(1)} %`, {
+    text: "<= 5 %, no stream left",
+    met: growth <= 0.05 && session.streamCount === 0,
+  });
+}
+
+/** A full collection, so that what is measured is what is held. */
+function collectGarbage(): void {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+}
+
 // ---- parts ------------------------------------------------------------------------------------------------------------
 
 interface Link extends AsyncDisposable {
@@ -207,8 +288,10 @@ interface Link extends AsyncDisposable {
 }
 
 /** A server in this process and an agent in another, with so many sessions between them. */
-async function openLink(options: { tls?: boolean; sessions?: number } = {}): Promise<Link> {
-  const { tls = false, sessions: count = 1 } = options;
+async function openLink(
+  options: { tls?: boolean; sessions?: number; delayMs?: number; legacy?: boolean } = {},
+): Promise<Link> {
+  const { tls = false, sessions: count = 1, delayMs, legacy = false } = options;
   const sessions: TunnelSession[] = [];
   const { promise: complete, resolve } = Promise.withResolvers<void>();
   const onSocket = (transport: Socket): void => {
@@ -217,7 +300,7 @@ async function openLink(options: { tls?: boolean; sessions?: number } = {}): Pro
       new TunnelSession({
         role: "server",
         transport,
-        capabilities: allCapabilities,
+        capabilities: legacy ? noCapabilities : allCapabilities,
         sessionName: "bench/1",
         clock: systemClock,
       }),
@@ -228,7 +311,9 @@ async function openLink(options: { tls?: boolean; sessions?: number } = {}): Pro
   const server = identity === undefined ? createServer(onSocket) : createTlsServer(identity, onSocket);
   await new Promise<void>((done) => server.listen({ port: 0, host: "127.0.0.1", backlog: 4_096 }, done));
   const agent = await startAgent();
-  const order: AgentOrder = { port: (server.address() as AddressInfo).port, sessions: count };
+  const { port: direct } = server.address() as AddressInfo;
+  const slow = delayMs === undefined ? undefined : await slowPath(direct, delayMs);
+  const order: AgentOrder = { port: slow?.port ?? direct, sessions: count, legacy };
   agent.send(identity === undefined ? order : { ...order, ca: identity.ca });
   await complete;
   return {
@@ -237,9 +322,26 @@ async function openLink(options: { tls?: boolean; sessions?: number } = {}): Pro
     async [Symbol.asyncDispose]() {
       for (const session of sessions) session.close("bench is over");
       agent.kill("SIGKILL");
+      slow?.close();
       await new Promise((done) => server.close(done));
     },
   };
+}
+
+/** A path to a port on which every byte takes `delayMs`. */
+async function slowPath(port: number, delayMs: number): Promise<{ port: number; close(): void }> {
+  const flow = (from: Socket, to: Socket): void => {
+    from.on("data", (piece) => setTimeout(() => to.write(piece), delayMs));
+    from.on("close", () => setTimeout(() => to.destroy(), delayMs));
+    from.on("error", () => {});
+  };
+  const server = createServer({ noDelay: true }, (near) => {
+    const far = connect({ port, host: "127.0.0.1", noDelay: true });
+    flow(near, far);
+    flow(far, near);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { port: (server.address() as AddressInfo).port, close: () => server.close() };
 }
 
 async function startAgent(): Promise<ChildProcess> {

@@ -8,7 +8,7 @@ import { type ConnectPolicy, serveConnect } from "./serve-connect.ts";
 export interface TunnelStatus {
   address: string;
   state: "connecting" | "open" | "waiting";
-  /** Milliseconds since it entered the state. */
+  /** Milliseconds since it opened, or since it is not open. */
   sinceMs: number;
   /** `keelson` with extensions, `k3s` without. */
   peer: "keelson" | "k3s" | undefined;
@@ -152,7 +152,8 @@ export class TunnelClient {
   }
 
   #enter(state: TunnelStatus["state"]): void {
+    // People ask since when the tunnel is down, not since when the current attempt runs.
+    if ((state === "open") !== (this.#state === "open")) this.#stateSinceMs = this.#deps.clock.monotonic();
     this.#state = state;
-    this.#stateSinceMs = this.#deps.clock.monotonic();
   }
 }

@@ -76,7 +76,7 @@ export const legacyDeadlineMs = 60_000;
 const syncIntervalMs = 60_000;
 const syncQuietMs = 2_000;
 /** Bytes handed to the socket ahead of the wire; what comes later can still overtake. */
-const transportHighMark = 256 * 1024;
+const transportHighMark = 128 * 1024;
 /** How long our Close frame may wait to be sent. */
 const closeTimeoutMs = 100;
 
