@@ -14,9 +14,9 @@ import {
   withDefaults,
 } from "@keelson/service";
 import { RequestAuthenticator } from "./auth/authenticate.ts";
+import { Authorizer } from "./auth/authorizer.ts";
 import { BootstrapTokens } from "./auth/bootstrap-tokens.ts";
 import { NodeRestriction } from "./auth/node-restriction.ts";
-import { Authorizer } from "./auth/rbac.ts";
 import { ServiceAccountTokens } from "./auth/service-account-tokens.ts";
 import { type Advertised, ApiEndpoints } from "./controllers/api-endpoints.ts";
 import { ClusterIps } from "./controllers/cluster-ips.ts";

@@ -1,5 +1,5 @@
 import { errorMessage, type Logger } from "@keelson/service";
-import { wellKnownRoles } from "../auth/rbac.ts";
+import { wellKnownRoles } from "../auth/well-known-roles.ts";
 import { ApiError } from "../http/api-error.ts";
 import type { ApiObject } from "../kinds/kind.ts";
 import type { ApiContext } from "../verbs/call.ts";

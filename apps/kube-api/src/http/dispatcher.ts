@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { errorMessage, type Health, type Logger, type Registry } from "@keelson/service";
 import type { RequestAuthenticator } from "../auth/authenticate.ts";
-import type { Authorizer } from "../auth/rbac.ts";
+import type { Authorizer } from "../auth/authorizer.ts";
 import type { ServiceAccountTokens } from "../auth/service-account-tokens.ts";
 import { groups, nodeOf, type User } from "../auth/user.ts";
 import type { Discovery } from "../discovery/discovery.ts";

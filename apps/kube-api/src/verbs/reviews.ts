@@ -1,4 +1,4 @@
-import type { Authorizer } from "../auth/rbac.ts";
+import type { Authorizer } from "../auth/authorizer.ts";
 import type { ServiceAccountTokens } from "../auth/service-account-tokens.ts";
 import { groups, type User } from "../auth/user.ts";
 import { apiErrors } from "../http/api-error.ts";
