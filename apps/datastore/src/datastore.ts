@@ -7,7 +7,7 @@ import { JsonGateway } from "./gateway/json-gateway.ts";
 import type { DatabaseTlsFiles } from "./log/sql/tls-files.ts";
 import { limitYoungGeneration } from "./memory.ts";
 import { GrpcServer } from "./server/grpc-server.ts";
-import { Listener, type ListenOptions } from "./server/listener.ts";
+import { Listener, type ListenOptions, type ListenTls } from "./server/listener.ts";
 
 export interface DatastoreConfig {
   /** Database, as kine and k3s take it: `sqlite:///path`, `postgres://…`, `mysql://…`, `http(s)://…` for an etcd. */
@@ -35,6 +35,8 @@ export interface Datastore extends Service {
   readonly addresses: readonly string[];
   /** Serves on one more address, after the start: certificates may come from what is stored here. Resolves to its URL. */
   listen(options: ListenOptions): Promise<string>;
+  /** Gives all https:// addresses another certificate for the connections to come. */
+  updateTls(tls: ListenTls): void;
 }
 
 /** Serves etcd's v3 API from the database that `config.endpoint` names. */
@@ -58,6 +60,9 @@ export function createDatastore(config: DatastoreConfig, deps: Partial<Dependenc
   return {
     addresses,
     listen,
+    updateTls(tls) {
+      for (const listener of listeners) listener.updateTls(tls);
+    },
     async start() {
       limitYoungGeneration();
       const { methods, observer, checks } = await backend.start();

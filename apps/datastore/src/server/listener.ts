@@ -1,7 +1,7 @@
 import { chmod, rm } from "node:fs/promises";
 import { createServer as createHttpServer, type Server as HttpServer, type RequestListener } from "node:http";
 import { type AddressInfo, createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
-import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
 import { KeelsonError } from "@keelson/service";
 import { Http2Connection } from "../http2/connection.ts";
 import { clientPreface } from "../http2/frame.ts";
@@ -32,6 +32,7 @@ export class Listener {
   readonly #grpc: GrpcServer;
   readonly #http: HttpServer;
   #server: NetServer | undefined;
+  #tlsServer: TlsServer | undefined;
   readonly #sockets = new Set<Socket>();
   /** Frames each connection had received when it was last looked at. */
   readonly #connections = new Map<Http2Connection, { frames: number; asked: boolean }>();
@@ -58,6 +59,11 @@ export class Listener {
     else throw unknownScheme(this.#options.url);
     const { port } = this.#server!.address() as AddressInfo;
     return `${url.protocol}//${url.hostname}:${port}`;
+  }
+
+  /** Serves new connections with another certificate. */
+  updateTls(tls: ListenTls): void {
+    this.#tlsServer?.setSecureContext(tlsContext(tls));
   }
 
   async stop(): Promise<void> {
@@ -108,9 +114,8 @@ export class Listener {
       });
     }
     const server = createTlsServer({
-      cert: tls.cert,
-      key: tls.key,
-      ...(tls.clientCa === undefined ? {} : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
+      ...tlsContext(tls),
+      ...(tls.clientCa === undefined ? {} : { requestCert: true, rejectUnauthorized: true }),
       ALPNProtocols: ["h2", "http/1.1"],
       handshakeTimeout: firstBytesTimeoutMs,
       noDelay: true,
@@ -124,6 +129,7 @@ export class Listener {
       else this.#http.emit("connection", socket);
     });
     server.on("tlsClientError", (_error, socket) => socket.destroy());
+    this.#tlsServer = server;
     return server;
   }
 
@@ -171,6 +177,10 @@ export class Listener {
       server.listen(where, resolve);
     });
   }
+}
+
+function tlsContext({ cert, key, clientCa }: ListenTls): { cert: string; key: string; ca?: string } {
+  return { cert, key, ...(clientCa === undefined ? {} : { ca: clientCa }) };
 }
 
 function unknownScheme(url: string): KeelsonError {
