@@ -17,6 +17,7 @@ export interface KubeApiProxyOptions {
 const awayText = "the Kubernetes API is not available";
 /** `proxy` subresource of a Pod, Service or Node: the body belongs to somebody else's protocol. */
 const streamingBody = /\/proxy(\/|$)/;
+const safeMethods = new Set(["GET", "HEAD", "OPTIONS"]);
 const watching = /(^|&)(watch|follow)=(true|1|$|&)/;
 
 /**
@@ -83,8 +84,10 @@ export class KubeApiProxy {
       });
       outgoing.on("error", (error) => {
         if (over || answered) return res.destroy();
-        // A kept connection that the upstream had just closed says nothing about the upstream.
-        if (connected && outgoing.reusedSocket && body === undefined && !fresh) return attempt(index, true);
+        // A kept connection that the upstream had just closed says nothing about the upstream; what only reads may be
+        // asked again, anything else may already have been done.
+        if (connected && outgoing.reusedSocket && safeMethods.has(req.method ?? "") && !fresh)
+          return attempt(index, true);
         if (!connected && !outgoing.reusedSocket) {
           this.#failed(upstream, error);
           return attempt(index + 1, fresh);
