@@ -29,7 +29,7 @@ metadata: {name: web}
 spec: {selector: {app: web}, ports: [{port: 80}]}
 `;
 
-describe.skipIf(lacks("etcd", "kubectl"))("kubectl", { timeout: 30_000 }, () => {
+describe.skipIf(lacks("etcd", "kubectl"))("kubectl", { timeout: 60_000 }, () => {
   let api: RunningApi;
   let kubeconfig: string;
   beforeAll(async () => {

@@ -76,7 +76,7 @@ describe.skipIf(lacks("etcd"))("connections into a node", () => {
     const [chunk] = (await once(stream, "data")) as [Buffer];
     expect(chunk.toString()).toBe("line 1\n");
     stream.destroy();
-    await expect.poll(() => connects).toContain("kubelet closed");
+    await expect.poll(() => connects, { timeout: 10_000 }).toContain("kubelet closed");
   });
 
   it("relay an upgrade byte for byte, with the API's flags under the kubelet's names", async () => {

@@ -4,6 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Identity, nodeIdentity, type RunningApi, startApi } from "./support/running-api.ts";
 
 const rbac = "/apis/rbac.authorization.k8s.io/v1";
+/** Bindings are followed, so they take effect a moment later. */
+const patient = { timeout: 10_000 };
 const jane: Identity = { user: "jane", groups: ["devs"] };
 
 describe.skipIf(lacks("etcd"))("permissions", () => {
@@ -38,7 +40,7 @@ describe.skipIf(lacks("etcd"))("permissions", () => {
       roleRef: { kind: "ClusterRole", name: "edit" },
     };
     await api.call("POST", `${rbac}/namespaces/default/rolebindings`, { body: binding });
-    await expect.poll(() => status(jane, "GET", secrets)).toBe(200);
+    await expect.poll(() => status(jane, "GET", secrets), patient).toBe(200);
     expect(await status(jane, "GET", "/api/v1/namespaces/kube-system/secrets")).toBe(403);
     expect(await status(jane, "POST", secrets, { metadata: { name: "s" } })).toBe(201);
     const review = await api.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {
@@ -47,7 +49,7 @@ describe.skipIf(lacks("etcd"))("permissions", () => {
     });
     expect(review.json.status.allowed).toBe(true);
     await api.call("DELETE", `${rbac}/namespaces/default/rolebindings/devs`);
-    await expect.poll(() => status(jane, "GET", secrets)).toBe(403);
+    await expect.poll(() => status(jane, "GET", secrets), patient).toBe(403);
   });
 
   it("name single objects, and are never handed on", async () => {
@@ -65,7 +67,7 @@ describe.skipIf(lacks("etcd"))("permissions", () => {
       roleRef: { kind: "ClusterRole", name: "one" },
     };
     await api.call("POST", `${rbac}/clusterrolebindings`, { body: binding });
-    await expect.poll(() => status(jane, "GET", `${secrets}/s`)).toBe(200);
+    await expect.poll(() => status(jane, "GET", `${secrets}/s`), patient).toBe(200);
     expect(await status(jane, "GET", `${secrets}/other`)).toBe(403);
     expect(await status(jane, "GET", `${rbac}/clusterroles`)).toBe(200);
     expect(await status(jane, "POST", `${rbac}/clusterrolebindings`, { ...binding, metadata: { name: "two" } })).toBe(
