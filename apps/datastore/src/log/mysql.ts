@@ -2,7 +2,7 @@ import type { Logger, Registry } from "@keelson/service";
 import type { LeaseChange, StoredLease, StoredRow } from "./append-log.ts";
 import { clientValue, type KineColumns, toStoredRow } from "./sql/kine-row.ts";
 import type { MysqlEndpoint } from "./sql/mysql-endpoint.ts";
-import { type BytesRow, idleInTransactionSeconds, MysqlLink } from "./sql/mysql-link.ts";
+import { type Cell, type CellRow, idleInTransactionSeconds, MysqlLink } from "./sql/mysql-link.ts";
 import { insertStatements, packScripts, quoteBytes } from "./sql/mysql-literals.ts";
 import { maxNameBytes, openMysql } from "./sql/mysql-schema.ts";
 import {
@@ -124,8 +124,7 @@ export class MysqlDatabase implements SqlDatabase {
     const [head, newest, rows] = (await this.#writer.run("Lock", script)).slice(-3);
     this.#lockGeneration = this.#writer.generation;
     // An administrator's account may write to a read-only server, which is then a replica or about to become one.
-    if (toNumber(head![0]?.[4] ?? null) !== 0)
-      throw new SqlFailure("the MySQL server is read-only", "refused", undefined);
+    if (toNumber(head![0]?.[4]) !== 0) throw new SqlFailure("the MySQL server is read-only", "refused", undefined);
     return this.#toLook(this.#writer, from, head!, newest!, rows!);
   }
 
@@ -146,7 +145,7 @@ export class MysqlDatabase implements SqlDatabase {
   async lastBatch(memberId: bigint): Promise<number> {
     const text = `SELECT batch FROM keelson_member WHERE id = ${memberId}`;
     const [rows] = await this.#writer.run("LastBatch", text, this.#lockGeneration);
-    return toNumber(rows![0]?.[0] ?? null);
+    return toNumber(rows![0]?.[0]);
   }
 
   /** InnoDB shows a commit before its log is on disk; a commit of our own after it takes the log there. */
@@ -173,7 +172,8 @@ export class MysqlDatabase implements SqlDatabase {
     const [rows] = await this.#reader.run("GetVal", text);
     const found = new Map<number, Uint8Array>();
     for (const [id, name, deleted, value] of rows!) {
-      if (toNumber(deleted) !== 1) found.set(toNumber(id), clientValue(toName(name), value ?? new Uint8Array(0)));
+      if (toNumber(deleted) !== 1)
+        found.set(toNumber(id), clientValue(toName(name), toBytes(value) ?? new Uint8Array(0)));
     }
     return ids.map((id) => found.get(id));
   }
@@ -248,10 +248,10 @@ export class MysqlDatabase implements SqlDatabase {
     await Promise.all([this.#writer.close(), this.#watcher.close(), this.#reader.close(), this.#bulk.close()]);
   }
 
-  async #toLook(link: MysqlLink, from: Cursor, head: BytesRow[], newest: BytesRow[], rows: BytesRow[]): Promise<Look> {
+  async #toLook(link: MysqlLink, from: Cursor, head: CellRow[], newest: CellRow[], rows: CellRow[]): Promise<Look> {
     if (head.length === 0) throw new SqlFailure("the table keelson_sequencer has lost its row", "refused", undefined);
     const [lastId = 0, changeSeq = 0, compacted = 0, era = 0] = head[0]!.map(toNumber);
-    const end = Math.max(lastId, toNumber(newest[0]?.[0] ?? null));
+    const end = Math.max(lastId, toNumber(newest[0]?.[0]));
     const look: Look = {
       lastId: end,
       changeSeq,
@@ -340,17 +340,17 @@ function leaseStatements(leases: readonly LeaseChange[], changeSeq: number): str
   return statements;
 }
 
-function toLeaseChange([id, ttl, revoked, isNew]: BytesRow): LeaseChange {
-  if (toNumber(revoked ?? null) === 1) return { kind: "revoke", id: toBigInt(id) };
-  if (toNumber(isNew ?? null) === 1) return { kind: "grant", id: toBigInt(id), ttlSeconds: toNumber(ttl) };
+function toLeaseChange([id, ttl, revoked, isNew]: CellRow): LeaseChange {
+  if (toNumber(revoked) === 1) return { kind: "revoke", id: toBigInt(id) };
+  if (toNumber(isNew) === 1) return { kind: "grant", id: toBigInt(id), ttlSeconds: toNumber(ttl) };
   return { kind: "renew", id: toBigInt(id) };
 }
 
-function toSettings(rows: BytesRow[]): Map<string, string> {
+function toSettings(rows: CellRow[]): Map<string, string> {
   return new Map(rows.map(([name, value]) => [String(name), value === null ? "" : String(value)]));
 }
 
-function toPage(raw: BytesRow[], withValue: boolean): RowPage {
+function toPage(raw: CellRow[], withValue: boolean): RowPage {
   const rows: StoredRow[] = [];
   for (const columns of raw) {
     const row = toStoredRow(toColumns(columns), withValue);
@@ -360,7 +360,7 @@ function toPage(raw: BytesRow[], withValue: boolean): RowPage {
   return { rows, seen: raw.length, lastId: last === undefined ? undefined : toNumber(last[0]) };
 }
 
-function toColumns(row: BytesRow): KineColumns {
+function toColumns(row: CellRow): KineColumns {
   return {
     id: toNumber(row[0]),
     name: toName(row[1]),
@@ -370,20 +370,25 @@ function toColumns(row: BytesRow): KineColumns {
     previousId: toNumber(row[5]),
     leaseTtlSeconds: toNumber(row[6]),
     version: toNumber(row[7]),
-    leaseId: row[8] === null ? 0n : toBigInt(row[8]),
+    leaseId: toBigInt(row[8]),
     txnLast: toNumber(row[9]),
-    value: row[10] ?? null,
+    value: toBytes(row[10]),
   };
 }
 
-function toName(bytes: Buffer | null | undefined): string {
-  return bytes === null || bytes === undefined ? "" : bytes.toString("latin1");
+function toName(cell: Cell | undefined): string {
+  return Buffer.isBuffer(cell) ? cell.toString("latin1") : "";
 }
 
-function toNumber(bytes: Buffer | null | undefined): number {
-  return bytes === null || bytes === undefined ? 0 : Number(bytes.toString("latin1"));
+function toBytes(cell: Cell | undefined): Buffer | null {
+  return Buffer.isBuffer(cell) ? cell : null;
 }
 
-function toBigInt(bytes: Buffer | null | undefined): bigint {
-  return bytes === null || bytes === undefined ? 0n : BigInt(bytes.toString("latin1"));
+function toNumber(cell: Cell | undefined): number {
+  if (typeof cell === "number") return cell;
+  return cell === null || cell === undefined ? 0 : Number(String(cell));
+}
+
+function toBigInt(cell: Cell | undefined): bigint {
+  return cell === null || cell === undefined ? 0n : BigInt(typeof cell === "number" ? cell : String(cell));
 }

@@ -5,8 +5,9 @@ import { SqlFailure } from "./sql-database.ts";
 import type { SqlObserver } from "./sql-observer.ts";
 import { readTlsFiles } from "./tls-files.ts";
 
-/** A row as the text protocol carries it: bytes or NULL for each column. */
-export type BytesRow = (Buffer | null)[];
+/** A column as the library reads it: a number beyond the safe integers comes as its digits. */
+export type Cell = number | string | Buffer | null;
+export type CellRow = Cell[];
 
 export interface MysqlLinkOptions {
   endpoint: MysqlEndpoint;
@@ -51,7 +52,7 @@ export class MysqlLink {
    * Runs a script; resolves with the rows of each statement (empty for those without a result). With a generation, only
    * on that connection. Rejects with a SqlFailure.
    */
-  async run(name: string, text: string, generation?: number): Promise<BytesRow[][]> {
+  async run(name: string, text: string, generation?: number): Promise<CellRow[][]> {
     const connection = generation === undefined ? await this.#connect() : this.#connection;
     if (connection === undefined || (generation !== undefined && generation !== this.#generation)) {
       throw new SqlFailure("the connection with the transaction is gone", "retry", undefined);
@@ -82,7 +83,7 @@ export class MysqlLink {
   /** The library neither gives up waiting nor answers what was under way when a connection went away; this does both. */
   async #query(connection: mysql.Connection, text: string): Promise<[unknown, unknown]> {
     const { timeoutMs } = this.#options;
-    const answer = connection.query({ sql: text, rowsAsArray: true, typeCast: false });
+    const answer = connection.query({ sql: text, rowsAsArray: true });
     // When the connection is lost first, nobody waits for this any more.
     answer.catch(() => undefined);
     let stop = (_reason: Error): void => {};
@@ -200,12 +201,12 @@ async function connectWithTls(endpoint: MysqlEndpoint, database: string | undefi
   }
 }
 
-function toResults(result: unknown): BytesRow[][] {
+function toResults(result: unknown): CellRow[][] {
   if (!Array.isArray(result)) return [[]];
   // One statement with rows is an array of rows, and a row is an array; several are an array of results.
   const isScript = result.some((part) => !Array.isArray(part) || Array.isArray(part[0]) || part.length === 0);
-  if (!isScript) return [result as BytesRow[]];
-  return result.map((part) => (Array.isArray(part) ? (part as BytesRow[]) : []));
+  if (!isScript) return [result as CellRow[]];
+  return result.map((part) => (Array.isArray(part) ? (part as CellRow[]) : []));
 }
 
 const unknownVariable = 1193;

@@ -14,9 +14,9 @@ import {
 import { Membership } from "./membership.ts";
 import { type CountedLook, type Hold, Sequencer, unavailable } from "./sequencer.ts";
 import { SharedLook } from "./shared-look.ts";
-import type { Cursor, Look, SequencedBatch, SqlDatabase } from "./sql-database.ts";
+import type { Cursor, Look, RowPage, SequencedBatch, SqlDatabase } from "./sql-database.ts";
 
-const loadRows = 10_000;
+const loadRows = 4_000;
 /** Poll for rows of other replicas: often while somebody writes, seldom when idle or when NOTIFY does the waking. */
 const busyPollMs = 50;
 const idlePollMs = 1_000;
@@ -111,11 +111,12 @@ export class SharedLog implements AppendLog {
   async load(onRow: (row: StoredRow) => void, onLease: (lease: StoredLease) => void): Promise<void> {
     const { database } = this.#parts;
     const end = this.#cursor.id;
-    for (let after = 0; after < end; ) {
-      const { rows, lastId } = await database.loadRows(after, loadRows);
+    let next: Promise<RowPage> | undefined = database.loadRows(0, loadRows);
+    while (next !== undefined) {
+      const { rows, lastId }: RowPage = await next;
+      // The database works on the next page while the engine takes this one in.
+      next = lastId === undefined || lastId >= end ? undefined : database.loadRows(lastId, loadRows);
       for (const row of rows) if (row.id <= end) onRow(row);
-      if (lastId === undefined) break;
-      after = lastId;
     }
     for (const lease of await database.loadLeases()) onLease(lease);
     this.#loaded.resolve();
