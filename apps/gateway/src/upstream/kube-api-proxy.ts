@@ -86,8 +86,8 @@ export class KubeApiProxy {
         if (over || answered) return res.destroy();
         // A kept connection that the upstream had just closed says nothing about the upstream; what only reads may be
         // asked again, anything else may already have been done.
-        if (connected && outgoing.reusedSocket && safeMethods.has(req.method ?? "") && !fresh)
-          return attempt(index, true);
+        const repeatable = body === undefined && safeMethods.has(req.method ?? "");
+        if (connected && outgoing.reusedSocket && repeatable && !fresh) return attempt(index, true);
         if (!connected && !outgoing.reusedSocket) {
           this.#failed(upstream, error);
           return attempt(index + 1, fresh);
