@@ -1,6 +1,7 @@
 import { KeelsonError } from "@keelson/service";
 import type { AppendLog } from "./append-log.ts";
 import { createMysqlLog, createPostgresLog, type SqlLogOptions } from "./sql/open-sql-log.ts";
+import { SqlObserver } from "./sql/sql-observer.ts";
 import { SqliteLog } from "./sqlite.ts";
 
 export type LogOptions = SqlLogOptions;
@@ -14,7 +15,11 @@ export function openLog(endpoint: string, options: LogOptions): AppendLog {
   const [, scheme = "sqlite", rest = ""] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/s.exec(endpoint) ?? [];
   switch (scheme) {
     case "sqlite":
-      return new SqliteLog({ path: sqlitePath(rest), log: logger });
+      return new SqliteLog({
+        path: sqlitePath(rest),
+        log: logger,
+        observer: new SqlObserver({ log: logger, registry: options.registry, slowQueryMs: options.slowQueryMs }),
+      });
     case "postgres":
     case "postgresql":
       return createPostgresLog(endpoint, options);

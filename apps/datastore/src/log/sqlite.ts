@@ -18,6 +18,7 @@ import {
   type StoredRow,
 } from "./append-log.ts";
 import { compactRow, isGapRow, keyOfName, unwrapCompactValue } from "./kine-names.ts";
+import type { SqlObserver } from "./sql/sql-observer.ts";
 import { packBatch } from "./sqlite-batch.ts";
 import { openSqlite } from "./sqlite-schema.ts";
 import type { WriterAnswer, WriterRequest } from "./sqlite-writer.ts";
@@ -51,6 +52,8 @@ export interface SqliteLogOptions {
   /** File path; its folder is made if need be. */
   path: string;
   log: Logger;
+  /** Counts and times commits, and logs the slow ones. */
+  observer?: SqlObserver;
 }
 
 /**
@@ -240,9 +243,12 @@ export class SqliteLog implements AppendLog {
   async #commit(batch: LogBatch): Promise<void> {
     const packed = packBatch(batch);
     this.#commitsInFlight++;
-    try {
+    const send = async (): Promise<void> => {
       const { error } = await this.#ask({ kind: "commit", batch: packed }, [packed.buffer]);
       if (error !== undefined) throw new LogUnavailableError("the SQLite commit failed", new Error(error));
+    };
+    try {
+      await (this.#options.observer?.watch("Commit", send) ?? send());
       if (batch.compactedRevision !== undefined) this.#compacted = batch.compactedRevision;
       this.#newestId = batch.rows.at(-1)?.id ?? this.#newestId;
     } catch (error) {
