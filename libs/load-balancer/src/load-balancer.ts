@@ -287,19 +287,26 @@ class TcpLoadBalancer implements LoadBalancer {
     if (!this.#stopped) this.#apply(this.#list.setRegistration([...new Set(found.flat())]));
   }
 
+  #closePairs(address: string, pairs: readonly Relayed[], reason: string): void {
+    const open = pairs.filter(({ client, server }) => !client.destroyed || !server.destroyed);
+    if (open.length === 0) return;
+    this.#deps.log.info({ server: address, connections: open.length, reason }, "closing connections to a server");
+    for (const { client, server } of open) {
+      client.destroy();
+      server.destroy();
+    }
+  }
+
   #apply(effects: readonly ListEffect[]): void {
     for (const effect of effects) {
       if (effect.kind === "addresses") {
         this.#stateFile?.write(effect.addresses);
         this.#deps.log.info({ servers: effect.addresses }, "servers of the cluster");
       } else if (effect.kind === "close-connections") {
-        const { address, reason } = effect;
-        const pairs = [...(this.#relayed.get(address) ?? [])];
-        this.#deps.log.info({ server: address, connections: pairs.length, reason }, "closing connections to a server");
-        for (const pair of pairs) {
-          pair.client.destroy();
-          pair.server.destroy();
-        }
+        const pairs = [...(this.#relayed.get(effect.address) ?? [])];
+        const close = (): void => this.#closePairs(effect.address, pairs, effect.reason);
+        if (effect.graceMs === 0) close();
+        else this.#deps.clock.setTimeout(close, effect.graceMs);
       } else if (effect.from !== effect.to) {
         const { address, from, to, reason } = effect;
         const level = to === "failed" ? "warn" : "debug";

@@ -6,7 +6,8 @@ export type CheckResult = "ok" | "failed" | "leaving" | "unknown";
 /** What the list asks of its owner. */
 export type ListEffect =
   | { kind: "state"; address: string; from: ServerState; to: ServerState; reason: string }
-  | { kind: "close-connections"; address: string; reason: string }
+  /** Close what is open to the server: now, or after so many milliseconds what it has not closed itself. */
+  | { kind: "close-connections"; address: string; reason: string; graceMs: number }
   /** Listed addresses changed: to be remembered for the next start. */
   | { kind: "addresses"; addresses: readonly string[] };
 
@@ -32,6 +33,12 @@ interface Server extends ServerStatus {
 
 /** How long a confirmed server stays preferred over those that were healthy before. */
 const preferredMs = 60_000;
+
+/**
+ * A server that leaves the list in good health is most often shutting down: it finishes what it was asked and closes by
+ * itself. (Stock cuts at once, and fails the requests under way.)
+ */
+const leaveGraceMs = 5_000;
 
 /**
  * The servers and their states: a state machine without sockets or timers. Every call returns what is to be done, and
@@ -71,7 +78,7 @@ export class ServerList {
       if (!server.listed || addresses.includes(server.address)) continue;
       server.listed = false;
       if (server.registration) {
-        this.#closeConnections(server, "the cluster no longer lists this server");
+        this.#closeConnections(server, "the cluster no longer lists this server", server.down ? 0 : leaveGraceMs);
         this.#move(server, "standby", "registration address that the cluster does not list");
       } else {
         this.#dropIfUnwanted(server, "the cluster no longer lists this server");
@@ -231,7 +238,7 @@ export class ServerList {
   #dropIfUnwanted(server: Server, reason: string): void {
     if (server.registration || server.listed || server.state === "invalid") return;
     this.#move(server, "invalid", reason);
-    this.#closeConnections(server, reason);
+    this.#closeConnections(server, reason, server.down ? 0 : leaveGraceMs);
     this.#forgetIfDone(server);
   }
 
@@ -239,8 +246,8 @@ export class ServerList {
     if (server.state === "invalid" && server.connections <= 0) this.#servers.delete(server.address);
   }
 
-  #closeConnections(server: Server, reason: string): void {
-    if (server.connections > 0) this.#effects.push({ kind: "close-connections", address: server.address, reason });
+  #closeConnections({ address, connections }: Server, reason: string, graceMs = 0): void {
+    if (connections > 0) this.#effects.push({ kind: "close-connections", address, reason, graceMs });
   }
 
   #move(server: Server, to: ServerState, reason: string): void {

@@ -2,7 +2,7 @@
  * What the balancer thinks of a server, worst first; new connections go to the best. The states and their order are those
  * of current K3s (reference: client load balancer).
  *
- * - `invalid`: left the list. Its connections are closed; kept only until the last one is gone.
+ * - `invalid`: left the list. Gets no new connections; kept only until its last one is closed.
  * - `failed`: a dial or a health check failed. Dialled only when nothing better answers.
  * - `standby`: a registration address that the cluster does not list. The last resort that is always there.
  * - `unchecked`: listed, never tried.

@@ -63,6 +63,9 @@ function describe(list: ServerList, address: string): string {
 
 function tell(effect: ListEffect): string {
   if (effect.kind === "addresses") return `remember ${effect.addresses.join(" ")}`;
-  if (effect.kind === "close-connections") return `close connections of ${effect.address}: ${effect.reason}`;
+  if (effect.kind === "close-connections") {
+    const when = effect.graceMs === 0 ? "close" : `after ${effect.graceMs / 1_000} s close`;
+    return `${when} connections of ${effect.address}: ${effect.reason}`;
+  }
   return `${effect.address} ${effect.from} -> ${effect.to}: ${effect.reason}`;
 }

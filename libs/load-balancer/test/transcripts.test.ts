@@ -108,7 +108,7 @@ describe("the balancer's stories", () => {
     `);
   });
 
-  test("a server that leaves the cluster loses its connections and is forgotten with the last one", () => {
+  test("a server that leaves the cluster may finish, and is forgotten with its last connection", () => {
     story(`
       > listed a b
         a invalid -> unchecked: listed by the cluster, not tried yet
@@ -118,13 +118,31 @@ describe("the balancer's stories", () => {
         a unchecked -> recovering: a connection succeeded
       > listed b
         a recovering -> invalid: the cluster no longer lists this server
-        close connections of a: the cluster no longer lists this server
+        after 5 s close connections of a: the cluster no longer lists this server
         remember b
       > order
         b unchecked
       > disconnect a
       > order
         b unchecked
+    `);
+  });
+
+  test("a server that is down when it leaves the cluster loses its connections at once", () => {
+    story(`
+      > listed a b
+        a invalid -> unchecked: listed by the cluster, not tried yet
+        b invalid -> unchecked: listed by the cluster, not tried yet
+        remember a b
+      > connect a
+        a unchecked -> recovering: a connection succeeded
+      > check a failed no answer
+        a recovering -> failed: no answer
+        close connections of a: no answer
+      > listed b
+        a failed -> invalid: the cluster no longer lists this server
+        close connections of a: the cluster no longer lists this server
+        remember b
     `);
   });
 
