@@ -44,6 +44,6 @@ USER keelson
 VOLUME /var/lib/keelson
 EXPOSE 6443
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 CMD ["node", "/app/deploy/image/healthcheck.js"]
+HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 CMD ["bash", "/app/deploy/image/healthcheck.sh"]
 ENTRYPOINT ["node", "/app/apps/keelson/bin/keelson.js"]
 CMD ["server"]

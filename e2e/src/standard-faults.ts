@@ -13,9 +13,11 @@ export function serverFaults(server: string): PlannedFaults {
   );
 }
 
-/** The balancer is only needed for joining: agents have learned the servers, so the client must not notice at all. */
+/** The balancer is only needed for joining: agents have learned the servers, so the client hardly notices. */
 export function balancerFaults(): PlannedFaults {
-  return (["kill", "disconnect"] as const).map((kind) => planned(kind, "balancer", "load balancer", 1_000));
+  return (["kill", "disconnect"] as const).map((kind) =>
+    planned(kind, "balancer", "load balancer", bounds.statelessKill),
+  );
 }
 
 /** The only database: away as long as it is down, and a bounded time more. */
