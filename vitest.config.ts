@@ -1,9 +1,11 @@
+import { relative } from "node:path";
 import { defineConfig } from "vitest/config";
 
 const results = process.env.KEELSON_TEST_RESULTS;
-const project = process.argv[process.argv.indexOf("--dir") + 1]?.replaceAll("/", "-") ?? "all";
+/** The project that is tested: Nx runs a project's script in its folder. */
+const project = relative(import.meta.dirname, process.cwd()).replaceAll("/", "-") || "all";
 
-// One configuration for every project; a project's `test` script narrows it with --dir.
+// One configuration for every project; a project's `test` script narrows it to its own folder.
 export default defineConfig({
   test: {
     include: ["**/*.test.ts"],
@@ -13,7 +15,6 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 30_000,
-    passWithNoTests: true,
     reporters:
       results === undefined ? ["default"] : ["default", ["json", { outputFile: `${results}/${project}.json` }]],
   },
