@@ -27,7 +27,7 @@ const servers: [string, () => Promise<Server>][] = [
   ],
 ];
 
-describe.skipIf(lacks("etcd")).each(servers)("the etcd3 client on %s", (_, start) => {
+describe.skipIf(lacks("etcd")).each(servers)("the etcd3 client on %s", { timeout: 60_000 }, (_, start) => {
   let server: Server;
   let client: Etcd3;
 

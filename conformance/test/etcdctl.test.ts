@@ -19,36 +19,40 @@ import {
 
 const exec = promisify(execFile);
 
-describe.skipIf(lacks("etcd", "etcdctl"))("etcdctl prints of the adapter what it prints of etcd", () => {
-  let etcd: EtcdServer;
-  let store: BackendServer;
-  let adapter: AdapterServer;
-  let reference: Etcdctl;
-  let subject: Etcdctl;
+describe.skipIf(lacks("etcd", "etcdctl"))(
+  "etcdctl prints of the adapter what it prints of etcd",
+  { timeout: 60_000 },
+  () => {
+    let etcd: EtcdServer;
+    let store: BackendServer;
+    let adapter: AdapterServer;
+    let reference: Etcdctl;
+    let subject: Etcdctl;
 
-  beforeAll(async () => {
-    etcd = await startEtcd();
-    store = await startBackend("sqlite");
-    adapter = await startAdapter(store.freshEndpoint());
-    reference = new Etcdctl(etcd.url);
-    subject = new Etcdctl(adapter.url);
-  });
-  afterAll(async () => {
-    await adapter.process.stop();
-    await store.close();
-    await etcd.close();
-  });
-
-  it.each(commands.map((command) => [command.args.join(" "), command] as const))("%s", async (_, command) => {
-    const [expected, actual] = await Promise.all([reference.run(command), subject.run(command)]);
-    expect(actual).toEqual(expected);
-  });
-
-  it("snapshot save", async () => {
-    const path = join(await mkdtemp(join(tmpdir(), "keelson-snapshot-")), "snapshot.db");
-    await exec(requireBinary("etcdctl"), ["--endpoints", adapter.url, "snapshot", "save", path], {
-      env: { ...process.env, ETCDCTL_API: "3" },
+    beforeAll(async () => {
+      etcd = await startEtcd();
+      store = await startBackend("sqlite");
+      adapter = await startAdapter(store.freshEndpoint());
+      reference = new Etcdctl(etcd.url);
+      subject = new Etcdctl(adapter.url);
     });
-    expect((await stat(path)).size).toBeGreaterThan(0);
-  });
-});
+    afterAll(async () => {
+      await adapter.process.stop();
+      await store.close();
+      await etcd.close();
+    });
+
+    it.each(commands.map((command) => [command.args.join(" "), command] as const))("%s", async (_, command) => {
+      const [expected, actual] = await Promise.all([reference.run(command), subject.run(command)]);
+      expect(actual).toEqual(expected);
+    });
+
+    it("snapshot save", async () => {
+      const path = join(await mkdtemp(join(tmpdir(), "keelson-snapshot-")), "snapshot.db");
+      await exec(requireBinary("etcdctl"), ["--endpoints", adapter.url, "snapshot", "save", path], {
+        env: { ...process.env, ETCDCTL_API: "3" },
+      });
+      expect((await stat(path)).size).toBeGreaterThan(0);
+    });
+  },
+);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { lacks, startEtcd, startMariadb, startPostgres } from "../src/index.ts";
 import { accepts } from "../src/servers/server-process.ts";
 
-describe("servers of the host", () => {
+describe("servers of the host", { timeout: 120_000 }, () => {
   it.skipIf(lacks("etcd"))("starts etcd and takes it away again", async () => {
     const etcd = await startEtcd();
     expect(await (await fetch(`${etcd.url}/version`)).json()).toMatchObject({ etcdserver: expect.any(String) });

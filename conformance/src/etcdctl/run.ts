@@ -40,6 +40,8 @@ export class Etcdctl {
     child.stderr.on("data", (chunk: Buffer) => {
       stderr += chunk.toString("latin1");
     });
+    // A command that reads nothing may end before this arrives.
+    child.stdin.on("error", () => {});
     child.stdin.end(command.stdin ?? "");
     const timeout = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
     const close = once(child, "close");

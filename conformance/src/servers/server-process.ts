@@ -23,9 +23,16 @@ const keptOutputChars = 20_000;
 
 /** Children that are alive, so that none outlives a test run that ends early. */
 const alive = new Set<ChildProcess>();
-process.once("exit", () => {
+function killAll(): void {
   for (const child of alive) child.kill("SIGKILL");
-});
+}
+process.once("exit", killAll);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.once(signal, () => {
+    killAll();
+    process.kill(process.pid, signal); // the default, now that this handler is gone
+  });
+}
 
 /** A program that tests start, crash, pause and start again on the same data. */
 export class ServerProcess {

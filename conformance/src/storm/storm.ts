@@ -27,7 +27,9 @@ const deliveryTimeoutMs = 60_000;
 /** Many clients create at the same time under watchers of everything: no error, every event once and in order. */
 export async function runStorm({ url, clients, watchers, createsPerClient }: StormOptions): Promise<StormResult> {
   const total = clients * createsPerClient;
-  const all = Array.from({ length: clients }, () => createEtcdClient({ endpoints: [url], timeoutMs: callTimeoutMs }));
+  const all = Array.from({ length: clients }, () =>
+    createEtcdClient({ endpoints: [url], timeoutMs: callTimeoutMs, silenceMs: callTimeoutMs }),
+  );
   const watching = await Promise.all(
     Array.from({ length: watchers }, (_, index) => Watcher.begin(url, `watcher ${index}`)),
   );

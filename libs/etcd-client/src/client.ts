@@ -35,6 +35,8 @@ export interface EtcdClientOptions {
   tls?: EtcdTlsSource;
   /** How long a call may take in all, in milliseconds (5000). */
   timeoutMs?: number;
+  /** After how much silence during a call a connection is tested, and how long that may take, in milliseconds (1000). */
+  silenceMs?: number;
 }
 
 export interface CallOptions {
@@ -87,7 +89,9 @@ class FailoverClient implements EtcdClient {
 
   constructor(options: EtcdClientOptions) {
     if (options.endpoints.length === 0) throw new RangeError("an etcd client needs at least one endpoint");
-    this.#connections = options.endpoints.map((endpoint) => new GrpcConnection(endpoint, options.tls));
+    this.#connections = options.endpoints.map(
+      (endpoint) => new GrpcConnection(endpoint, options.tls, options.silenceMs),
+    );
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
   }
 

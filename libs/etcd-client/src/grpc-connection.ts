@@ -51,8 +51,7 @@ const connectTimeoutMs = 5_000;
 const pingIntervalMs = 15_000;
 const pingTimeoutMs = 5_000;
 /** A call that has waited this long for its answer asks whether the other end is there at all. */
-const silenceMs = 1_000;
-const probeTimeoutMs = 1_000;
+const defaultSilenceMs = 1_000;
 /** Large lists come in one message; the default window of 64 KiB would make them crawl. */
 const windowBytes = 4 * 1024 * 1024;
 
@@ -66,9 +65,12 @@ export class GrpcConnection {
   /** Connections with a ping of {@link #probe} under way. */
   readonly #probed = new WeakSet<ClientHttp2Session>();
 
-  constructor(endpoint: string, tls: EtcdTlsSource | undefined) {
+  readonly #silenceMs: number;
+
+  constructor(endpoint: string, tls: EtcdTlsSource | undefined, silenceMs = defaultSilenceMs) {
     this.endpoint = endpoint;
     this.#tls = tls;
+    this.#silenceMs = silenceMs;
   }
 
   /** Sends one message and waits for one. Rejects with {@link CallFailure}. */
@@ -103,7 +105,7 @@ export class GrpcConnection {
         onEnd: finish,
       };
       const call = this.#open(session, path, handlers, metadata);
-      const silence = setTimeout(() => this.#probe(session), silenceMs).unref();
+      const silence = setTimeout(() => this.#probe(session), this.#silenceMs).unref();
       call.send(message);
       call.halfClose();
     });
@@ -237,32 +239,35 @@ export class GrpcConnection {
   #probe(session: ClientHttp2Session): void {
     if (session.destroyed || this.#probed.has(session)) return;
     this.#probed.add(session);
-    const timeout = setTimeout(() => session.destroy(), probeTimeoutMs).unref();
-    session.ping(() => {
-      clearTimeout(timeout);
-      this.#probed.delete(session);
-    });
+    expectPing(session, this.#silenceMs, () => this.#probed.delete(session));
   }
 
   /** A connection whose other end fell silent is ended, so that its calls fail instead of waiting for ever. */
   #watchLiveness(session: ClientHttp2Session): void {
-    let timeout: NodeJS.Timeout | undefined;
-    const interval = setInterval(() => {
-      timeout ??= setTimeout(() => session.destroy(), pingTimeoutMs).unref();
-      session.ping(() => {
-        clearTimeout(timeout);
-        timeout = undefined;
-      });
-    }, pingIntervalMs).unref();
+    const interval = setInterval(() => expectPing(session, pingTimeoutMs, () => {}), pingIntervalMs).unref();
     // An error of the session reaches every stream on it; here it only must not go unheard.
     session.on("error", () => session.destroy());
     session.on("goaway", () => session.close());
     session.on("close", () => {
       clearInterval(interval);
-      clearTimeout(timeout);
       if (this.#session === session) this.#session = undefined;
     });
   }
+}
+
+/** Asks the other end for a sign of life; a connection that gives none in time is ended. `answered` follows a sign. */
+function expectPing(session: ClientHttp2Session, timeoutMs: number, answered: () => void): void {
+  let isAnswered = false;
+  const giveUp = (): void => {
+    if (!isAnswered) session.destroy();
+  };
+  // When it was this process that had no time, the answer waits in the socket, which is read before immediates run.
+  const timeout = setTimeout(() => setImmediate(giveUp), timeoutMs).unref();
+  session.ping(() => {
+    isAnswered = true;
+    clearTimeout(timeout);
+    answered();
+  });
 }
 
 /** Cuts a gRPC body into its length-prefixed messages. */
