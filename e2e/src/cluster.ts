@@ -55,15 +55,15 @@ export class Cluster {
     const config = `global
 defaults
   mode tcp
-  timeout connect 500ms
+  timeout connect 1s
   timeout client 1h
   timeout server 1h
-  timeout check 1s
+  timeout check 3s
   option redispatch 1
 listen registration
   bind :6443
   option httpchk GET /ping
-  default-server check check-ssl verify none inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions observe layer4 error-limit 1 on-error mark-down
+  default-server check check-ssl verify none inter 1s fall 3 rise 1 on-marked-down shutdown-sessions observe layer4 error-limit 1 on-error mark-down
 ${servers.join("\n")}
 `;
     const spec = this.#spec(serviceImages.haproxy, hosts.balancer, "balancer").withCopyContentToContainer([
