@@ -11,7 +11,7 @@ const options = defineOptions({
   "data-dir": {
     type: "string",
     short: "d",
-    default: "/var/lib/keelson",
+    default: "/var/lib/rancher/k3s",
     env: ["KEELSON_DATA_DIR", "K3S_DATA_DIR"],
     placeholder: "dir",
     help: "Folder of this server",

@@ -12,7 +12,7 @@ export const restoreCommand = defineCommand({
     "data-dir": {
       type: "string",
       short: "d",
-      default: "/var/lib/keelson",
+      default: "/var/lib/rancher/k3s",
       env: ["KEELSON_DATA_DIR", "K3S_DATA_DIR"],
       placeholder: "dir",
       help: "Folder of this server",
@@ -32,7 +32,7 @@ export const restoreCommand = defineCommand({
     const address = values["etcd-address"] ?? values["node-ip"];
     if (source === undefined || address === undefined) {
       throw new KeelsonError("cli/usage", "name the snapshot, and this server's address with --node-ip", {
-        hint: "for example: keelson etcd-snapshot restore --node-ip 10.0.0.1 /var/lib/keelson/server/db/snapshots/<name>",
+        hint: "for example: keelson etcd-snapshot restore --node-ip 10.0.0.1 /var/lib/rancher/k3s/server/db/snapshots/<name>",
       });
     }
     const nodeName = values["node-name"] ?? hostname();
