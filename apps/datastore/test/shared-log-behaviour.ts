@@ -59,7 +59,8 @@ export class Replica {
         this.lost.push(state);
         this.rows.length = 0;
         this.head = state.currentRevision;
-        void this.#load();
+        // The test may be over, and the log closed, before this is.
+        this.#load().catch(() => undefined);
       },
     });
     this.head = this.state.currentRevision;

@@ -1,9 +1,11 @@
 import type { Logger, Registry } from "@keelson/service";
-import type { LeaseChange, StoredLease, StoredRow } from "./append-log.ts";
-import { clientValue, type KineColumns, toStoredRow } from "./sql/kine-row.ts";
+import type { StoredLease } from "./append-log.ts";
+import { clientValue } from "./sql/kine-row.ts";
+import { commitStatements, copyOldValues, now, touchMember } from "./sql/mysql-batch.ts";
 import type { MysqlEndpoint } from "./sql/mysql-endpoint.ts";
-import { type Cell, type CellRow, idleInTransactionSeconds, MysqlLink } from "./sql/mysql-link.ts";
-import { insertStatements, packScripts, quoteBytes } from "./sql/mysql-literals.ts";
+import { type CellRow, idleInTransactionSeconds, MysqlLink } from "./sql/mysql-link.ts";
+import { packScripts, quoteBytes } from "./sql/mysql-literals.ts";
+import { toBigInt, toBytes, toLeaseChange, toName, toNumber, toPage, toSettings } from "./sql/mysql-rows.ts";
 import { maxNameBytes, openMysql } from "./sql/mysql-schema.ts";
 import {
   type Cursor,
@@ -277,118 +279,6 @@ export class MysqlDatabase implements SqlDatabase {
   }
 }
 
-const now = "UTC_TIMESTAMP(3)";
-
 function rowsAfter(afterId: number, limit: number): string {
   return `SELECT ${headColumns}, value FROM kine WHERE id > ${afterId} ORDER BY id LIMIT ${limit}`;
-}
-
-function touchMember(memberId: bigint, batch = 0): string {
-  return `INSERT INTO keelson_member (id, name, client_urls, batch, seen_at) VALUES (${memberId}, '', '[]', ${batch}, ${now})`;
-}
-
-function copyOldValues(ids: readonly number[]): string {
-  return `UPDATE kine k JOIN kine p ON p.id = k.prev_revision SET k.old_value = p.value WHERE k.id IN (${ids.join()})`;
-}
-
-function commitStatements(batch: SequencedBatch, maxBytes: number): string[] {
-  const { rows, leases, settings, compactedRevision, memberId, batchNumber, lastId, changeSeq } = batch;
-  const statements = insertStatements(rows, maxBytes);
-  // kine delivers a deletion with the value that was deleted.
-  const deleted = rows.filter((row) => row.deleted).map(({ id }) => id);
-  if (deleted.length > 0) statements.push(copyOldValues(deleted));
-  statements.push(...leaseStatements(leases, changeSeq));
-  for (const [name, value] of settings) {
-    const key = quoteBytes(Buffer.from(name));
-    statements.push(
-      value === undefined
-        ? `DELETE FROM keelson_meta WHERE name = ${key}`
-        : `REPLACE INTO keelson_meta (name, value) VALUES (${key}, ${quoteBytes(Buffer.from(value))})`,
-    );
-  }
-  if (compactedRevision !== undefined) {
-    statements.push(
-      `UPDATE kine SET prev_revision = ${compactedRevision} WHERE name = 'compact_rev_key' AND prev_revision < ${compactedRevision}`,
-    );
-  }
-  statements.push(
-    `UPDATE keelson_sequencer SET last_id = ${lastId}, change_seq = ${changeSeq}, compacted = GREATEST(compacted, ${compactedRevision ?? -1}), era = ${batch.era} WHERE id = 1`,
-    `${touchMember(memberId, batchNumber)} ON DUPLICATE KEY UPDATE batch = ${batchNumber}, seen_at = ${now}`,
-  );
-  return statements;
-}
-
-function leaseStatements(leases: readonly LeaseChange[], changeSeq: number): string[] {
-  const statements: string[] = [];
-  const ids = (kind: LeaseChange["kind"]): bigint[] =>
-    leases.filter((change) => change.kind === kind).map(({ id }) => id);
-  const granted = leases.filter((change) => change.kind === "grant");
-  if (granted.length > 0) {
-    const tuples = granted.map(({ id, ttlSeconds }) => `(${id}, ${ttlSeconds}, 0, ${changeSeq}, ${changeSeq})`);
-    statements.push(`REPLACE INTO keelson_lease (id, ttl, revoked, granted_at, changed_at) VALUES ${tuples.join()}`);
-  }
-  const renewed = ids("renew");
-  if (renewed.length > 0) {
-    statements.push(
-      `UPDATE keelson_lease SET changed_at = ${changeSeq} WHERE revoked = 0 AND id IN (${renewed.join()})`,
-    );
-  }
-  const revoked = ids("revoke");
-  if (revoked.length > 0) {
-    statements.push(`UPDATE keelson_lease SET changed_at = ${changeSeq}, revoked = 1 WHERE id IN (${revoked.join()})`);
-  }
-  return statements;
-}
-
-function toLeaseChange([id, ttl, revoked, isNew]: CellRow): LeaseChange {
-  if (toNumber(revoked) === 1) return { kind: "revoke", id: toBigInt(id) };
-  if (toNumber(isNew) === 1) return { kind: "grant", id: toBigInt(id), ttlSeconds: toNumber(ttl) };
-  return { kind: "renew", id: toBigInt(id) };
-}
-
-function toSettings(rows: CellRow[]): Map<string, string> {
-  return new Map(rows.map(([name, value]) => [String(name), value === null ? "" : String(value)]));
-}
-
-function toPage(raw: CellRow[], withValue: boolean): RowPage {
-  const rows: StoredRow[] = [];
-  for (const columns of raw) {
-    const row = toStoredRow(toColumns(columns), withValue);
-    if (row !== undefined) rows.push(row);
-  }
-  const last = raw.at(-1);
-  return { rows, seen: raw.length, lastId: last === undefined ? undefined : toNumber(last[0]) };
-}
-
-function toColumns(row: CellRow): KineColumns {
-  return {
-    id: toNumber(row[0]),
-    name: toName(row[1]),
-    created: toNumber(row[2]) === 1,
-    deleted: toNumber(row[3]) === 1,
-    createRevision: toNumber(row[4]),
-    previousId: toNumber(row[5]),
-    leaseTtlSeconds: toNumber(row[6]),
-    version: toNumber(row[7]),
-    leaseId: toBigInt(row[8]),
-    txnLast: toNumber(row[9]),
-    value: toBytes(row[10]),
-  };
-}
-
-function toName(cell: Cell | undefined): string {
-  return Buffer.isBuffer(cell) ? cell.toString("latin1") : "";
-}
-
-function toBytes(cell: Cell | undefined): Buffer | null {
-  return Buffer.isBuffer(cell) ? cell : null;
-}
-
-function toNumber(cell: Cell | undefined): number {
-  if (typeof cell === "number") return cell;
-  return cell === null || cell === undefined ? 0 : Number(String(cell));
-}
-
-function toBigInt(cell: Cell | undefined): bigint {
-  return cell === null || cell === undefined ? 0n : BigInt(typeof cell === "number" ? cell : String(cell));
 }
