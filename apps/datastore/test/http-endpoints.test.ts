@@ -1,6 +1,9 @@
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { JsonObjects } from "../src/gateway/json-objects.ts";
 import { runDatastore } from "./running-datastore.ts";
+
+// Seconds of work that a busy machine may stretch.
+vi.setConfig({ testTimeout: 60_000 });
 
 const base64 = (value: string): string => Buffer.from(value).toString("base64");
 

@@ -3,8 +3,11 @@ import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { gunzipSync } from "node:zlib";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { bytes, runDatastore, temporaryFolder } from "./running-datastore.ts";
+
+// Seconds of work that a busy machine may stretch.
+vi.setConfig({ testTimeout: 60_000 });
 
 const vectors = join(import.meta.dirname, "../../../conformance/vectors");
 

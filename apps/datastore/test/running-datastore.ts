@@ -31,7 +31,7 @@ export async function runDatastore(options: Partial<DatastoreConfig> & { path?: 
   });
   await datastore.start();
   const url = datastore.addresses[0]!;
-  const client = createEtcdClient({ endpoints: [url] });
+  const client = createEtcdClient({ endpoints: [url], timeoutMs: 20_000 });
   let stopped = false;
   const stop = async (): Promise<void> => {
     if (stopped) return;

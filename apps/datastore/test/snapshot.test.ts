@@ -3,10 +3,13 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GrpcConnection } from "@keelson/etcd-client";
 import { services, snapshotResponse } from "@keelson/protocol/etcd";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { restoreSnapshot } from "../src/index.ts";
 import { BoltReader } from "../src/snapshot/bolt-reader.ts";
 import { bytes, runDatastore, temporaryFolder, text } from "./running-datastore.ts";
+
+// Seconds of work that a busy machine may stretch.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** Takes a snapshot as `etcdctl snapshot save` does: all chunks, the hash at the end checked. */
 async function takeSnapshot(url: string, path: string): Promise<void> {

@@ -8,9 +8,12 @@ import {
   watchRequest,
   watchResponse,
 } from "@keelson/protocol/etcd";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { frameMessage } from "../src/server/rpc.ts";
 import { bytes, runDatastore, text } from "./running-datastore.ts";
+
+// Seconds of work that a busy machine may stretch.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** One raw Watch stream and everything it received. */
 async function openWatch(url: string) {
@@ -33,7 +36,10 @@ const patiently = { timeout: 15_000 };
 
 it("delivers history and live events once, in order, with whole revisions together", async () => {
   const { url, client } = await runDatastore();
-  for (let at = 0; at < 2_500; at++) void client.put({ key: bytes(`k${at % 7}`), value: bytes(String(at)) });
+  for (let round = 0; round < 25; round++) {
+    const keys = Array.from({ length: 100 }, (_, at) => bytes(`k${at % 7}`));
+    await Promise.all(keys.map((key) => client.put({ key, value: bytes(String(round)) })));
+  }
   await client.put({ key: bytes("last"), value: bytes("of history") });
   const watch = await openWatch(url);
   watch.send({ createRequest: { ...everything, startRevision: 2, prevKv: true } });
@@ -102,11 +108,11 @@ it("keeps other watches going while one client does not read, which catches up l
   quick.send({ createRequest: everything });
   await expect.poll(() => quick.responses.length, patiently).toBe(1);
   const value = Buffer.alloc(200_000, 1);
-  for (let at = 0; at < 100; at++) await client.put({ key: bytes("k"), value });
-  await expect.poll(() => quick.events().length, patiently).toBe(100);
+  for (let at = 0; at < 40; at++) await client.put({ key: bytes("k"), value });
+  await expect.poll(() => quick.events().length, patiently).toBe(40);
   expect(received).toBe(0);
   stuck.on("data", (chunk: Buffer) => (received += chunk.length));
-  await expect.poll(() => received, patiently).toBeGreaterThan(100 * value.length);
+  await expect.poll(() => received, patiently).toBeGreaterThan(40 * value.length);
 });
 
 it("holds ten thousand idle watches without slowing writes", async () => {

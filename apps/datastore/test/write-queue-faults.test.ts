@@ -1,12 +1,15 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { silentLogger, systemClock } from "@keelson/service";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { Core } from "../src/core.ts";
 import { evaluatePut } from "../src/engine/txn-evaluate.ts";
 import { type AppendLog, type LogBatch, LogUnavailableError } from "../src/log/append-log.ts";
 import { SqliteLog } from "../src/log/sqlite.ts";
 import { temporaryFolder } from "./running-datastore.ts";
+
+// Seconds of work that a busy machine may stretch.
+vi.setConfig({ testTimeout: 60_000 });
 
 type Fault = "none" | "refuse" | "commit, then lose the answer" | "hang";
 

@@ -8,38 +8,19 @@ import type { MvccStore } from "../engine/store.ts";
 import { neededValues } from "../engine/txn-evaluate.ts";
 import type { ValueCache } from "../engine/value-cache.ts";
 import type { Key, Version } from "../engine/version.ts";
-import type { AppendLog, LogBatch, LogRow, LogTurn } from "../log/append-log.ts";
+import type { AppendLog, LogBatch, LogTurn } from "../log/append-log.ts";
+import { emptyBatch, isEmpty, logRow } from "./log-batch.ts";
+import { LogHealth } from "./log-health.ts";
+import { type Item, WaitingLine } from "./waiting-line.ts";
 import type { WriteOp, WriteScope } from "./write-op.ts";
 
-/** Limits of one commit. */
-const maxBatchOps = 512;
-const maxBatchBytes = 4 << 20;
 /** Rows that compaction deletes along with a batch: at least the first, and twice what the batch adds, up to the second. */
 const minPurgeRows = 200;
 const maxPurgeRows = 1_000;
-/** Waiting requests beyond this are refused with etcd's "too many requests". */
-const maxWaitingOps = 50_000;
-const maxWaitingBytes = 256 << 20;
-/** etcd's request timeout at default settings: 5 s and two election timeouts. */
-const requestTimeoutMs = 7_000;
-/** After a failure requests are refused at once for this long, then one batch tries again. */
-const refuseAfterFailureMs = 250;
+/** How often a failed log, or rows that are left to purge, are looked at without a request. */
 const probePeriodMs = 1_000;
 /** A commit that hangs for longer does not keep the server from stopping. */
 const stopTimeoutMs = 5_000;
-/** lease is a 32-bit column outside SQLite. */
-const maxStoredTtlSeconds = 2_147_483_647;
-
-interface Item {
-  op: WriteOp;
-  deadlineMs: number;
-  /** Set by evaluation; told to the client only once everything it rests on is durable. */
-  error: unknown;
-  failed: boolean;
-  revision: number;
-  answered: boolean;
-}
-
 /** A batch between evaluation and commit. */
 interface Flight {
   items: Item[];
@@ -80,14 +61,12 @@ export interface BatchReport {
 export class WriteQueue {
   readonly #o: WriteQueueOptions;
   readonly #fitsKey: ((key: Key) => boolean) | undefined;
-  #waiting: Item[] = [];
-  #waitingBytes = 0;
+  readonly #waiting = new WaitingLine();
+  readonly #health: LogHealth;
   #flights: Flight[] = [];
   #running = false;
   #stopped = false;
-  #failure: { error: unknown; atMs: number } | undefined;
   #landed: (() => void)[] = [];
-  readonly #healthListeners = new Set<() => void>();
   #purge: PurgePlan;
   /** Readers that need rows which compaction may want to delete. */
   #purgeHolds = 0;
@@ -97,11 +76,12 @@ export class WriteQueue {
     this.#o = options;
     this.#fitsKey = options.log.fitsKey?.bind(options.log);
     this.#purge = options.purge;
-    const { clock } = options;
+    const { clock, logger } = options;
+    this.#health = new LogHealth(clock, logger);
     this.#timers = [
       clock.setInterval(() => this.#expire(), 500),
       clock.setInterval(() => {
-        if (this.#failure !== undefined || this.#purge.pending) this.kick();
+        if (this.#health.failure !== undefined || this.#purge.pending) this.kick();
       }, probePeriodMs),
     ];
   }
@@ -112,37 +92,22 @@ export class WriteQueue {
 
   /** Why the log cannot be written now; undefined when it can, as far as is known. */
   get failure(): unknown {
-    return this.#failure?.error;
+    return this.#health.failure;
   }
 
   /** Calls back when {@link failure} comes or goes; returns how to stop that. */
   onHealthChange(listener: () => void): () => void {
-    this.#healthListeners.add(listener);
-    return () => this.#healthListeners.delete(listener);
+    return this.#health.onChange(listener);
   }
 
   submit(op: WriteOp): void {
-    const nowMs = this.#o.clock.monotonic();
-    const refusal = this.#refusal(nowMs);
+    const refusal = this.#refusal();
     if (refusal !== undefined) {
       op.fail(refusal);
       return;
     }
-    const deadlineMs = nowMs + requestTimeoutMs;
-    this.#waiting.push({ op, deadlineMs, error: undefined, failed: false, revision: 0, answered: false });
-    this.#waitingBytes += op.bytes;
+    this.#waiting.push(op, this.#o.clock.monotonic());
     this.kick();
-  }
-
-  #refusal(nowMs: number): Error | undefined {
-    if (this.#stopped) return etcdErrors.stopped();
-    if (this.#waiting.length >= maxWaitingOps || this.#waitingBytes >= maxWaitingBytes) {
-      return etcdErrors.tooManyRequests();
-    }
-    if (this.#failure !== undefined && nowMs - this.#failure.atMs < refuseAfterFailureMs) {
-      return unavailable(this.#failure.error);
-    }
-    return undefined;
   }
 
   replacePurgePlan(purge: PurgePlan): void {
@@ -184,7 +149,7 @@ export class WriteQueue {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const timer of this.#timers) timer.cancel();
-    this.#failWaiting(etcdErrors.stopped());
+    this.#waiting.failAll(etcdErrors.stopped());
     let timer: { cancel(): void } | undefined;
     const late = new Promise<void>((resolve) => {
       timer = this.#o.clock.setTimeout(resolve, stopTimeoutMs);
@@ -203,7 +168,7 @@ export class WriteQueue {
       } while (!this.#stopped && (this.#waiting.length > 0 || (this.#purge.pending && this.#purgeHolds === 0)));
     } finally {
       this.#running = false;
-      if (this.#waiting.length > 0 && this.#failure === undefined) this.kick();
+      if (this.#waiting.length > 0 && this.#health.failure === undefined) this.kick();
     }
   }
 
@@ -211,18 +176,18 @@ export class WriteQueue {
     try {
       const turn = this.#o.log.acquire();
       const got = turn instanceof Promise ? await turn : turn;
-      this.#noteSuccess();
+      this.#health.noteSuccess();
       return got;
     } catch (error) {
-      this.#noteFailure(error);
-      this.#failWaiting(unavailable(error));
+      this.#health.noteFailure(error);
+      this.#waiting.failAll(unavailable(error));
       return undefined;
     }
   }
 
   /** Evaluates what waits and sends it off. Asynchronous only where values must be fetched or the turn is shared. */
   #step(turn: LogTurn): Promise<void> | undefined {
-    const items = this.#take();
+    const items = this.#waiting.take();
     const { store, cache, log } = this.#o;
     const needed: Version[] = [];
     for (const { op } of items) if (op.operation !== undefined) neededValues(store, op.operation, needed);
@@ -234,7 +199,7 @@ export class WriteQueue {
           (list) => this.#evaluate(turn, items, new Map(missing.map((version, at) => [version, list[at]]))),
           (error) => {
             turn.release();
-            for (const item of items) this.#answer(item, unavailable(error));
+            for (const item of items) item.fail(unavailable(error));
           },
         );
       }
@@ -246,7 +211,7 @@ export class WriteQueue {
   #evaluate(turn: LogTurn, items: Item[], fetched: Map<Version, Buffer | undefined> | undefined): Promise<void> {
     const purge = this.#purge;
     const { store } = this.#o;
-    const batch: LogBatch = { rows: [], leases: [], settings: new Map(), compactedRevision: undefined, purgeIds: [] };
+    const batch = emptyBatch();
     const flight: Flight = { items, revision: 0, versions: [], purge: undefined, undo: [], dead: false };
     const scope: WriteScope = {
       store,
@@ -286,8 +251,7 @@ export class WriteQueue {
     try {
       item.op.evaluate(scope);
     } catch (error) {
-      item.failed = true;
-      item.error = error;
+      item.refusal = { error };
     }
     const rows: StagedRow[] = scope.rows;
     if (rows.length > 0) {
@@ -307,7 +271,7 @@ export class WriteQueue {
     turn.release();
     const last = this.#flights.at(-1);
     if (last !== undefined) last.items.push(...flight.items);
-    else for (const item of flight.items) this.#answer(item);
+    else for (const item of flight.items) item.settle();
   }
 
   #committed(flight: Flight): void {
@@ -319,14 +283,14 @@ export class WriteQueue {
     for (const version of versions) cache.settle(version);
     if (flight.purge !== undefined) purge.forget(flight.purge);
     this.#o.onCommitted(versions, flight.revision);
-    for (const item of flight.items) this.#answer(item);
+    for (const item of flight.items) item.settle();
     this.#signalLanded();
   }
 
   /** Takes back this batch and all that were evaluated on top of it. */
   #failed(flight: Flight, error: unknown): void {
     if (flight.dead) return;
-    this.#noteFailure(error);
+    this.#health.noteFailure(error);
     const { store, cache } = this.#o;
     const purge = this.#purge;
     const dead = this.#flights.splice(0);
@@ -337,7 +301,7 @@ export class WriteQueue {
       for (const version of lost.versions) cache.settle(version);
       if (lost.purge !== undefined) purge.putBack(lost.purge);
     }
-    for (const lost of dead.reverse()) for (const item of lost.items) this.#answer(item, unavailable(error));
+    for (const lost of dead.reverse()) for (const item of lost.items) item.fail(unavailable(error));
     this.#signalLanded();
   }
 
@@ -350,88 +314,25 @@ export class WriteQueue {
     return Buffer.from(valueInKeyValue(version, loaded));
   }
 
-  #take(): Item[] {
-    let bytes = 0;
-    let count = 0;
-    while (count < this.#waiting.length && count < maxBatchOps && bytes < maxBatchBytes) {
-      bytes += this.#waiting[count++]!.op.bytes;
-    }
-    this.#waitingBytes -= bytes;
-    const items = count === this.#waiting.length ? this.#waiting : this.#waiting.splice(0, count);
-    if (items === this.#waiting) this.#waiting = [];
-    return items.filter((item) => !item.answered);
-  }
-
-  #answer(item: Item, error: unknown = item.error): void {
-    if (item.answered) return;
-    item.answered = true;
-    if (item.failed || error !== undefined) item.op.fail(error);
-    else item.op.complete(item.revision);
-  }
-
-  #failWaiting(error: unknown): void {
-    const items = this.#waiting;
-    this.#waiting = [];
-    this.#waitingBytes = 0;
-    for (const item of items) this.#answer(item, error);
+  #refusal(): Error | undefined {
+    if (this.#stopped) return etcdErrors.stopped();
+    if (this.#waiting.isFull) return etcdErrors.tooManyRequests();
+    return this.#health.refuses ? unavailable(this.#health.failure) : undefined;
   }
 
   /** Answers requests that have waited too long; they may still take effect. */
   #expire(): void {
     const nowMs = this.#o.clock.monotonic();
-    const late = (item: Item): void => {
-      if (item.deadlineMs <= nowMs) this.#answer(item, etcdErrors.timeout());
-    };
-    this.#waiting.forEach(late);
-    for (const flight of this.#flights) flight.items.forEach(late);
-  }
-
-  #noteFailure(error: unknown): void {
-    const isNew = this.#failure === undefined;
-    this.#failure = { error, atMs: this.#o.clock.monotonic() };
-    if (!isNew) return;
-    this.#o.logger.error({ err: error }, "the database cannot be written");
-    for (const listener of this.#healthListeners) listener();
-  }
-
-  #noteSuccess(): void {
-    if (this.#failure === undefined) return;
-    this.#failure = undefined;
-    this.#o.logger.info("the database can be written again");
-    for (const listener of this.#healthListeners) listener();
+    this.#waiting.failLate(nowMs, etcdErrors.timeout);
+    for (const { items } of this.#flights) {
+      for (const item of items) if (item.isLate(nowMs)) item.fail(etcdErrors.timeout());
+    }
   }
 
   /** Both kinds of waiters look for themselves whether they are done. */
   #signalLanded(): void {
     for (const resolve of this.#landed.splice(0)) resolve();
   }
-}
-
-function logRow(version: Version, value: Uint8Array | undefined, txnLast: number): LogRow {
-  const { lease, previous } = version;
-  return {
-    id: version.id,
-    key: version.entry.key,
-    created: version.version === 1,
-    deleted: version.version === 0,
-    createRevision: version.version > 1 ? version.createRevision : 0,
-    previousId: previous?.id ?? 0,
-    leaseTtlSeconds: Math.min(lease?.ttlSeconds ?? 0, maxStoredTtlSeconds),
-    leaseId: lease === undefined || !lease.listed ? 0n : lease.id,
-    version: version.version,
-    txnLast,
-    value,
-  };
-}
-
-function isEmpty(batch: LogBatch): boolean {
-  return (
-    batch.rows.length === 0 &&
-    batch.leases.length === 0 &&
-    batch.settings.size === 0 &&
-    batch.compactedRevision === undefined &&
-    batch.purgeIds.length === 0
-  );
 }
 
 function unavailable(error: unknown): Error {
