@@ -1,5 +1,5 @@
 import { randomBytes, randomInt } from "node:crypto";
-import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
+import { type Clock, errorMessage, type Logger, sleep, type Timer } from "@keelson/service";
 import {
   type AppendLog,
   type ForeignSink,
@@ -74,6 +74,7 @@ export class SharedLog implements AppendLog {
   #turnEnd: Promise<void> | undefined;
   /** Until the engine has loaded, or loaded anew, the sink gets nothing. */
   #loaded = deferred();
+  #hasLoadedOnce = false;
   /** Superseded rows whose deletion failed. They must be gone before new rows take their place. */
   #unpurged: number[] = [];
   #lastActivityMs = Number.NEGATIVE_INFINITY;
@@ -111,16 +112,30 @@ export class SharedLog implements AppendLog {
   async load(onRow: (row: StoredRow) => void, onLease: (lease: StoredLease) => void): Promise<void> {
     const { database } = this.#parts;
     const end = this.#cursor.id;
-    let next: Promise<RowPage> | undefined = database.loadRows(0, loadRows);
+    let next: Promise<RowPage> | undefined = this.#persist(() => database.loadRows(0, loadRows));
     while (next !== undefined) {
       const { rows, lastId }: RowPage = await next;
       // The database works on the next page while the engine takes this one in.
-      next = lastId === undefined || lastId >= end ? undefined : database.loadRows(lastId, loadRows);
+      next =
+        lastId === undefined || lastId >= end ? undefined : this.#persist(() => database.loadRows(lastId, loadRows));
       for (const row of rows) if (row.id <= end) onRow(row);
     }
-    for (const lease of await database.loadLeases()) onLease(lease);
+    for (const lease of await this.#persist(() => database.loadLeases())) onLease(lease);
+    this.#hasLoadedOnce = true;
     this.#loaded.resolve();
     if (this.#pollTimer === undefined) this.#schedulePoll();
+  }
+
+  /** A server that cannot load at its start says so and ends; one that must load anew tries until it can. */
+  async #persist<T>(read: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await read();
+      } catch (error) {
+        if (!this.#hasLoadedOnce || this.#closed) throw unavailable("cannot load", error);
+        await sleep(idlePollMs);
+      }
+    }
   }
 
   async acquire(): Promise<LogTurn> {
