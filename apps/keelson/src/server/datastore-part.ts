@@ -66,17 +66,31 @@ function adapterPart(config: ServerConfig, deps: Dependencies): DatastorePart {
       );
       datastore = await lifecycle.run("datastore", created);
     },
-    async startRest(_lifecycle, { paths }) {
+    async startRest(_lifecycle, registration) {
       if (datastoreListen === undefined || datastore === undefined) return scheme;
-      const [cert, key, clientCa] = await Promise.all([
-        readFile(paths.certificate("etcd/server-client"), "utf8"),
-        readFile(paths.key("etcd/server-client"), "utf8"),
-        readFile(paths.certificate("etcd/server-ca"), "utf8"),
-      ]);
-      const url = await datastore.listen({ url: `https://${datastoreListen}`, tls: { cert, key, clientCa } });
+      const served = datastore;
+      const url = await served.listen({ url: `https://${datastoreListen}`, tls: await servingTls(registration) });
+      registration.onCertificatesRenewed((files) => {
+        if (!files.includes(servingFile)) return;
+        servingTls(registration)
+          .then((tls) => served.updateTls(tls))
+          .catch((error: unknown) => deps.log.error({ err: error }, "the etcd API keeps its old certificate"));
+      });
       return `${scheme}, etcd API at ${url}`;
     },
   };
+}
+
+/** The certificate that clients of the etcd API see. */
+const servingFile = "etcd/server-client";
+
+async function servingTls({ paths }: Registration): Promise<{ cert: string; key: string; clientCa: string }> {
+  const [cert, key, clientCa] = await Promise.all([
+    readFile(paths.certificate(servingFile), "utf8"),
+    readFile(paths.key(servingFile), "utf8"),
+    readFile(paths.certificate("etcd/server-ca"), "utf8"),
+  ]);
+  return { cert, key, clientCa };
 }
 
 /** An etcd that somebody else runs: the parts talk to it themselves. */
