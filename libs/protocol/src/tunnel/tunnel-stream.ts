@@ -56,7 +56,8 @@ export class TunnelStream extends Duplex {
   receive(piece: Buffer): void {
     if (this.#closed) return;
     // A small piece would keep the whole chunk it was read in alive, for as long as the reader is away.
-    const own = piece.length * 2 < piece.buffer.byteLength ? Buffer.from(piece) : piece;
+    const taken = this.readableFlowing === true && this.readableLength === 0 && this.#backlog.length === 0;
+    const own = !taken && piece.length * 2 < piece.buffer.byteLength ? Buffer.from(piece) : piece;
     if (this.#reading && this.#backlog.length === 0) this.#hand(own);
     else this.#backlog.push(own);
   }
