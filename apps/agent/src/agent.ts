@@ -212,7 +212,7 @@ class AgentProxy implements Agent {
       this.#deps,
     );
     this.#membership = membership;
-    const written = writeJoinFiles(joined, this.#layout, this.loadBalancerUrl);
+    const written = this.#writeFiles(joined);
     const tunnelOpen = new Promise<void>((resolve) => {
       this.#markTunnel = resolve;
     });
@@ -229,6 +229,19 @@ class AgentProxy implements Agent {
     this.#config.report?.("node", `${this.#nodeName} is Ready`);
     notifySystemd("READY=1", `node ${this.#nodeName} is ready`);
     this.#markReady();
+  }
+
+  /** A full disk is no reason to stay outside: the node works from memory, and the files follow when there is room. */
+  async #writeFiles(joined: Joined): Promise<void> {
+    const backoff = new Backoff({ initialMs: 1_000, maxMs: 30_000 });
+    for (;;) {
+      try {
+        return await writeJoinFiles(joined, this.#layout, this.loadBalancerUrl);
+      } catch (error) {
+        this.#deps.log.warn({ error: errorMessage(error) }, "certificates and kubeconfigs cannot be written yet");
+        await sleep(backoff.next(), this.#stop.signal);
+      }
+    }
   }
 
   #joinInput(token: Token, password: string, ips: readonly string[]): JoinInput {
