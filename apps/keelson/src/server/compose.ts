@@ -39,7 +39,7 @@ export class Server implements Service {
       await part.startFirst(this.#lifecycle);
       await this.#prepare(registration);
     } else {
-      await Promise.all([part.startFirst(this.#lifecycle), this.#prepare(registration)]);
+      await allDone(part.startFirst(this.#lifecycle), this.#prepare(registration));
     }
     this.#report("datastore", await part.startRest(this.#lifecycle, registration));
     await this.#kubeApi.start(this.#lifecycle, registration, part);
@@ -174,6 +174,11 @@ export class Server implements Service {
     await writeFileAtomic(kubeconfig.path, content, kubeconfig.mode);
     this.#deps.log.info({ kubeconfig: kubeconfig.path }, "admin kubeconfig written");
   }
+}
+
+/** Waits for all, then throws the first failure: a stop must not meet a part that is still starting. */
+async function allDone(...work: Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(work)) if (result.status === "rejected") throw result.reason;
 }
 
 /** The address on this host that reaches a listener bound to `bindAddress`. */
