@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { fileKubeconfig } from "@keelson/kube-client";
 
 /** The leaf certificates an agent holds; names are K3s's file names. */
 export const leafNames = ["serving-kubelet", "client-kubelet", "client-kube-proxy", "client-k3s-controller"] as const;
@@ -52,26 +53,11 @@ export class AgentLayout {
 
   /** A kubeconfig as K3s writes it: cluster `local`, user `user`, context `Default`, everything by file path. */
   kubeconfig(server: string, leaf: LeafName): string {
-    return `apiVersion: v1
-clusters:
-- cluster:
-    certificate-authority: ${this.serverCa}
-    server: ${server}
-  name: local
-contexts:
-- context:
-    cluster: local
-    namespace: default
-    user: user
-  name: Default
-current-context: Default
-kind: Config
-preferences: {}
-users:
-- name: user
-  user:
-    client-certificate: ${this.certificate(leaf)}
-    client-key: ${this.key(leaf)}
-`;
+    return fileKubeconfig({
+      server,
+      caFile: this.serverCa,
+      certFile: this.certificate(leaf),
+      keyFile: this.key(leaf),
+    });
   }
 }

@@ -17,7 +17,7 @@ export type { RegistrationConfig, RegistrationDependencies } from "./config.ts";
 export { type CreateRegistrationConfig, createRegistration } from "./create-registration.ts";
 export type { EnvelopeStore, StoredValue } from "./envelope-store.ts";
 export { KubeClusterApi } from "./kube-cluster-api.ts";
-export { embeddedKubeconfig, fileKubeconfig } from "./kubeconfig.ts";
+export { embeddedKubeconfig } from "./kubeconfig.ts";
 export { registrationConfig, registrationOptions } from "./options.ts";
 export { listRegisteredNodes, type RegisteredNode, releaseNode } from "./registered-nodes.ts";
 export { Registration } from "./registration.ts";

@@ -1,5 +1,6 @@
 import { createPublicKey, type KeyObject, randomBytes } from "node:crypto";
 import { chmod, mkdir } from "node:fs/promises";
+import { fileKubeconfig } from "@keelson/kube-client";
 import {
   Authority,
   type AuthorityName,
@@ -26,7 +27,6 @@ import {
   readFileIfExists,
   writeFileAtomic,
 } from "@keelson/service";
-import { fileKubeconfig } from "./kubeconfig.ts";
 import { type ServerPaths, serverPaths } from "./server-paths.ts";
 
 export interface ServerPkiOptions {

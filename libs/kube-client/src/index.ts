@@ -7,6 +7,7 @@ export {
   type WatchOptions,
 } from "./client.ts";
 export { isAlreadyExists, isConflict, isExpired, isNotFound, KubeError } from "./errors.ts";
+export { fileKubeconfig } from "./file-kubeconfig.ts";
 export { type Change, createInformer, type Informer, type InformerOptions } from "./informer.ts";
 export type { KubeTarget } from "./transport.ts";
 export {
