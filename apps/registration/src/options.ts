@@ -24,6 +24,7 @@ export const registrationOptions = defineOptions({
   "token-file": {
     type: "string",
     env: "K3S_TOKEN_FILE",
+    insteadOf: "token",
     placeholder: "file",
     help: "File that holds the server token",
   },
@@ -36,6 +37,7 @@ export const registrationOptions = defineOptions({
   "agent-token-file": {
     type: "string",
     env: "K3S_AGENT_TOKEN_FILE",
+    insteadOf: "agent-token",
     placeholder: "file",
     help: "File that holds the agent token",
   },

@@ -17,6 +17,8 @@ export type OptionSpec = {
   hidden?: boolean;
   /** Never printed, not even as a default. */
   secret?: boolean;
+  /** Gives the same thing as that option in another form: where a higher source names one, lower ones' other is void. */
+  insteadOf?: string;
 } & (
   | { type: "string"; default?: string }
   | { type: "number"; default?: number }
@@ -65,9 +67,15 @@ export function resolveOptions<Specs extends OptionSpecs>(
       if (specs[name] === undefined) throw unknownOption(specs, name, source.from);
     }
   }
+  const rank = (name: string): number => sources.findIndex(({ values }) => values.has(name));
+  const isVoid = (name: string): boolean =>
+    Object.entries(specs).some(([other, { insteadOf }]) => {
+      const twin = other === name ? insteadOf : insteadOf === name ? other : undefined;
+      return twin !== undefined && rank(twin) >= 0 && rank(twin) < rank(name);
+    });
   const result: Record<string, unknown> = {};
   for (const [name, spec] of Object.entries(specs)) {
-    const source = sources.find((candidate) => candidate.values.has(name));
+    const source = isVoid(name) ? undefined : sources[rank(name)];
     result[name] =
       source === undefined ? defaultOf(spec) : parseValue(name, spec, source.values.get(name) ?? [], source.from);
   }

@@ -25,6 +25,22 @@ describe("options", () => {
     expect(resolveOptions(specs, [{ from: "the environment", values }]).name).toBe("b");
   });
 
+  it("lets a flag beat the variable that gives the same thing in another form", () => {
+    const token = defineOptions({
+      token: { type: "list", env: "K3S_TOKEN", help: "a secret" },
+      "token-file": { type: "string", env: "K3S_TOKEN_FILE", insteadOf: "token", help: "a file with it" },
+    });
+    const merge = (flags: Record<string, string[]>, env: NodeJS.ProcessEnv) =>
+      resolveOptions(token, [
+        { from: "flags", values: new Map(Object.entries(flags)) },
+        { from: "the environment", values: optionsFromEnvironment(token, env) },
+      ]);
+    const variables = { K3S_TOKEN: "variable", K3S_TOKEN_FILE: "/variable" };
+    expect(merge({ "token-file": ["/flag"] }, variables)).toEqual({ token: [], "token-file": "/flag" });
+    expect(merge({ token: ["flag"] }, variables)).toEqual({ token: ["flag"], "token-file": undefined });
+    expect(merge({}, variables)).toEqual({ token: ["variable"], "token-file": "/variable" });
+  });
+
   it("does not print the value of a secret option that is invalid", () => {
     const error = captured(() => resolve({ secret: ["hunter2"] }));
     expect(error).toMatchObject({ code: "option/invalid", message: "--secret (from test) must be a number" });

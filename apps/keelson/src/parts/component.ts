@@ -19,7 +19,13 @@ export const componentOptions = defineOptions({
     secret: true,
     help: "Full server token, for the first contact",
   },
-  "token-file": { type: "string", env: "K3S_TOKEN_FILE", placeholder: "file", help: "File with the full server token" },
+  "token-file": {
+    type: "string",
+    env: "K3S_TOKEN_FILE",
+    insteadOf: "token",
+    placeholder: "file",
+    help: "File with the full server token",
+  },
   "component-name": { type: "string", placeholder: "name", help: "Name of this instance (the host name)" },
   "component-san": { type: "list", placeholder: "name", help: "More names for this instance's serving certificate" },
 });

@@ -19,7 +19,13 @@ export const serverOptions = defineOptions({
     secret: true,
     help: "Cluster secret; more than one are tried in turn when joining (a new cluster without one makes its own)",
   },
-  "token-file": { type: "string", env: "K3S_TOKEN_FILE", placeholder: "file", help: "File with the cluster secret" },
+  "token-file": {
+    type: "string",
+    env: "K3S_TOKEN_FILE",
+    insteadOf: "token",
+    placeholder: "file",
+    help: "File with the cluster secret",
+  },
   "agent-token": {
     type: "string",
     env: "K3S_AGENT_TOKEN",
@@ -29,6 +35,7 @@ export const serverOptions = defineOptions({
   "agent-token-file": {
     type: "string",
     env: "K3S_AGENT_TOKEN_FILE",
+    insteadOf: "agent-token",
     placeholder: "file",
     help: "File with the agent token",
   },
