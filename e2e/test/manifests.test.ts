@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 
 const root = resolve(import.meta.dirname, "../..");
-const topologies = ["embedded-etcd", "external-datastore", "scaled"];
+const folders = ["embedded-etcd", "external-datastore", "scaled", "monitoring"];
 
 interface Manifest {
   apiVersion: string;
@@ -22,8 +22,8 @@ interface PodTemplate {
   };
 }
 
-function manifestsOf(topology: string): Manifest[] {
-  const text = execFileSync("kubectl", ["kustomize", `deploy/kubernetes/${topology}`], { cwd: root, encoding: "utf8" });
+function manifestsOf(folder: string): Manifest[] {
+  const text = execFileSync("kubectl", ["kustomize", `deploy/kubernetes/${folder}`], { cwd: root, encoding: "utf8" });
   return parseAllDocuments(text).map((document) => document.toJS() as Manifest);
 }
 
@@ -36,8 +36,8 @@ async function modelOf({ apiVersion, kind }: Manifest): Promise<new (data: Manif
   return module[kind]!;
 }
 
-describe.each(topologies)("deploy/kubernetes/%s", (topology) => {
-  const manifests = manifestsOf(topology);
+describe.each(folders)("deploy/kubernetes/%s", (folder) => {
+  const manifests = manifestsOf(folder);
   const workloads = manifests.filter(({ kind }) => kind === "Deployment" || kind === "StatefulSet");
   const templateOf = (workload: Manifest): PodTemplate => workload.spec!.template as PodTemplate;
 
