@@ -1,6 +1,7 @@
 import type { Dependencies } from "@keelson/service";
 import { type CompactionPolicy, Core } from "./core.ts";
 import type { DatastoreConfig } from "./datastore.ts";
+import { defaultCacheBytes } from "./engine/value-cache.ts";
 import { healthChecks } from "./gateway/health-checks.ts";
 import type { HealthChecks } from "./gateway/http-endpoints.ts";
 import { openLog } from "./log/open-log.ts";
@@ -40,7 +41,7 @@ function databaseBackend(config: DatastoreConfig, { log: logger, clock, registry
     log,
     clock,
     logger,
-    cacheBytes: config.cacheBytes ?? 48 << 20,
+    cacheBytes: config.cacheBytes ?? defaultCacheBytes,
     compaction: { ...defaultCompaction, ...config.compaction },
     progressNotifyIntervalMs: config.progressNotifyIntervalMs ?? 5_000,
   });

@@ -21,6 +21,9 @@ const maxExpiriesPerScan = 500;
 /** On a shared log a lease is renewed at most this often; the shortest TTL is twice as long. */
 const renewalAnnouncementMs = 1_000;
 
+/** How soon watches try again whose values could not be read. */
+const watchRetryMs = 500;
+
 /** etcd's raft term. There is no raft here; clients only want it to be there and not to go backwards. */
 export const raftTerm = 1;
 
@@ -238,6 +241,7 @@ export class Core implements Service {
     const { progressNotifyIntervalMs, compaction } = this.#options;
     this.#timers.push(clock.setInterval(() => this.#expireLeases(), expiryPeriodMs));
     this.#timers.push(clock.setInterval(() => this.hub.notifyProgress(), progressNotifyIntervalMs));
+    this.#timers.push(clock.setInterval(() => this.hub.pump(), watchRetryMs));
     if (compaction.retentionMs > 0) {
       this.#timers.push(clock.setInterval(() => this.#compactByAge(), Math.min(1_000, compaction.retentionMs)));
     }

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
 import type { DatastoreConfig } from "./datastore.ts";
+import { defaultCacheBytes } from "./engine/value-cache.ts";
 import type { ListenTls } from "./server/listener.ts";
 
 /** Flags of `keelson datastore`. Names are kine's where the meaning is kine's. */
@@ -75,7 +76,7 @@ export const datastoreOptions = defineOptions({
   },
   "cache-size": {
     type: "number",
-    default: 48,
+    default: defaultCacheBytes >> 20,
     env: "KEELSON_CACHE_SIZE",
     placeholder: "MiB",
     help: "Memory for values",

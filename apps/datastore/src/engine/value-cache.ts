@@ -6,6 +6,9 @@ export type ReadValues = (
   versions: readonly Version[],
 ) => (Uint8Array | undefined)[] | Promise<(Uint8Array | undefined)[]>;
 
+/** Holds 50,000 objects of 1 KiB beside as many superseded ones. */
+export const defaultCacheBytes = 96 << 20;
+
 const recordHeaderBytes = 8;
 /** A read of more than this share of the cache goes past it, so that one big list does not empty it. */
 const largestFillShare = 1 / 8;

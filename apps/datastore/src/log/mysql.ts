@@ -1,18 +1,18 @@
 import type { Logger, Registry } from "@keelson/service";
-import type { StoredLease } from "./append-log.ts";
+import type { StoredLease, StoredRow } from "./append-log.ts";
 import { clientValue } from "./sql/kine-row.ts";
 import { commitStatements, copyOldValues, now, touchMember } from "./sql/mysql-batch.ts";
 import type { MysqlEndpoint } from "./sql/mysql-endpoint.ts";
 import { type CellRow, idleInTransactionSeconds, MysqlLink } from "./sql/mysql-link.ts";
 import { packScripts, quoteBytes } from "./sql/mysql-literals.ts";
-import { toBigInt, toBytes, toLeaseChange, toName, toNumber, toPage, toSettings } from "./sql/mysql-rows.ts";
+import { toBigInt, toBytes, toLeaseChange, toName, toNumber, toPage, toRow, toSettings } from "./sql/mysql-rows.ts";
 import { maxNameBytes, openMysql } from "./sql/mysql-schema.ts";
 import {
   type Cursor,
   type Look,
   type MemberRow,
   type OpenedDatabase,
-  type RowPage,
+  type PageEnd,
   type SequencedBatch,
   type SqlDatabase,
   SqlFailure,
@@ -95,12 +95,16 @@ export class MysqlDatabase implements SqlDatabase {
     return opened;
   }
 
-  async loadRows(afterId: number, limit: number): Promise<RowPage> {
-    const [rows] = await this.#bulk.run(
-      "GetRevisionAfter",
-      `SELECT ${headColumns} FROM kine WHERE id > ${afterId} ORDER BY id LIMIT ${limit}`,
-    );
-    return toPage(rows!, false);
+  async loadRows(afterId: number, limit: number, onRow: (row: StoredRow) => void): Promise<PageEnd> {
+    const end: PageEnd = { seen: 0, lastId: undefined };
+    const text = `SELECT ${headColumns} FROM kine WHERE id > ${afterId} ORDER BY id LIMIT ${limit}`;
+    await this.#bulk.stream("GetRevisionAfter", text, (columns) => {
+      end.seen++;
+      end.lastId = toNumber(columns[0]);
+      const row = toRow(columns, false);
+      if (row !== undefined) onRow(row);
+    });
+    return end;
   }
 
   async loadLeases(): Promise<StoredLease[]> {

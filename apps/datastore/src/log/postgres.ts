@@ -1,18 +1,18 @@
 import type { Logger, Registry } from "@keelson/service";
-import type { StoredLease } from "./append-log.ts";
+import type { StoredLease, StoredRow } from "./append-log.ts";
 import { commitSteps } from "./sql/postgres-batch.ts";
 import type { PostgresEndpoint } from "./sql/postgres-endpoint.ts";
 import { PostgresLink, type Statement, type Step, type TextRow } from "./sql/postgres-link.ts";
-import { toLeaseChange, toPage, toSettings, toValue } from "./sql/postgres-rows.ts";
+import { toLeaseChange, toLoadedRow, toPage, toSettings, toValue } from "./sql/postgres-rows.ts";
 import { lockClass, openPostgres } from "./sql/postgres-schema.ts";
-import { channel, sql } from "./sql/postgres-statements.ts";
+import { channel, copied, sql } from "./sql/postgres-statements.ts";
 import { encodeName, int8Array } from "./sql/postgres-values.ts";
 import {
   type Cursor,
   type Look,
   type MemberRow,
   type OpenedDatabase,
-  type RowPage,
+  type PageEnd,
   type SequencedBatch,
   type SqlDatabase,
   SqlFailure,
@@ -85,8 +85,15 @@ export class PostgresDatabase implements SqlDatabase {
     return opened;
   }
 
-  async loadRows(afterId: number, limit: number): Promise<RowPage> {
-    return toPage(await this.#bulk.query(sql.loadRows, [afterId, limit]), false);
+  async loadRows(afterId: number, limit: number, onRow: (row: StoredRow) => void): Promise<PageEnd> {
+    const end: PageEnd = { seen: 0, lastId: undefined };
+    await this.#bulk.copy(copied.loadRows(afterId, limit), (columns) => {
+      end.seen++;
+      end.lastId = columns.integer(0);
+      const row = toLoadedRow(columns);
+      if (row !== undefined) onRow(row);
+    });
+    return end;
   }
 
   async loadLeases(): Promise<StoredLease[]> {
@@ -139,9 +146,9 @@ export class PostgresDatabase implements SqlDatabase {
 
   async values(ids: readonly number[]): Promise<(Uint8Array | undefined)[]> {
     const found = new Map<number, Uint8Array>();
-    for (const [id, name, deleted, value] of await this.#reader.query(sql.values, [int8Array(ids)])) {
-      if (deleted !== "1") found.set(Number(id), toValue(name!, value!));
-    }
+    await this.#reader.copy(copied.values(ids), (row) => {
+      if (row.integer(2) !== 1) found.set(row.integer(0), toValue(row.text(1), row.bytes(3)));
+    });
     return ids.map((id) => found.get(id));
   }
 

@@ -103,7 +103,7 @@ export class WatchHub {
     for (const watch of this.#watches) if (watch.live) this.#fallBehind(watch, Math.max(from, watch.nextRevision));
   }
 
-  /** A stream has room again, or the compacted revision has moved: watches that are behind go on. */
+  /** A stream has room again, the compacted revision has moved, or a failed read is due again: watches that are behind go on. */
   pump(): void {
     if (this.#pumpScheduled || this.#behind.size === 0) return;
     this.#pumpScheduled = true;
@@ -133,12 +133,12 @@ export class WatchHub {
         const wanted = versions.filter((version) => version.revision >= watch.nextRevision && watch.wants(version));
         events = wanted.length === 0 ? undefined : this.#encode(wanted, prevKv);
         if (!startsLater) encodings.set(kind, events);
+        // Once the values are there, whoever waits for them finds them in the cache.
+        if (events instanceof Promise) events.then(() => this.pump(), this.#onError);
       }
       if (events === undefined) continue;
-      if (events instanceof Promise) {
-        events.catch(this.#onError);
-        this.#fallBehind(watch, Math.max(first, watch.nextRevision));
-      } else watch.stream.sendEvents(watch, revision, events);
+      if (events instanceof Promise) this.#markBehind(watch, Math.max(first, watch.nextRevision));
+      else watch.stream.sendEvents(watch, revision, events);
     }
   }
 
@@ -147,10 +147,14 @@ export class WatchHub {
   }
 
   #fallBehind(watch: Watch, nextRevision: number): void {
+    this.#markBehind(watch, nextRevision);
+    this.pump();
+  }
+
+  #markBehind(watch: Watch, nextRevision: number): void {
     watch.live = false;
     watch.nextRevision = nextRevision;
     this.#behind.add(watch);
-    this.pump();
   }
 
   /** One step of a watch that is behind. True when it could go on at once. */
@@ -175,11 +179,11 @@ export class WatchHub {
     events
       .then((fetched) => {
         if (!watch.ended) this.#sendStep(watch, through, fetched);
+        this.pump();
       })
       .catch(this.#onError)
       .finally(() => {
         watch.fetching = false;
-        this.pump();
       });
     return false;
   }

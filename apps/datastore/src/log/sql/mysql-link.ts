@@ -1,4 +1,5 @@
 import { Backoff, errorCode, errorMessage, KeelsonError, type Logger } from "@keelson/service";
+import type { Connection as PlainConnection } from "mysql2";
 import mysql from "mysql2/promise";
 import type { MysqlEndpoint } from "./mysql-endpoint.ts";
 import { SqlFailure } from "./sql-database.ts";
@@ -57,14 +58,28 @@ export class MysqlLink {
     if (connection === undefined || (generation !== undefined && generation !== this.#generation)) {
       throw new SqlFailure("the connection with the transaction is gone", "retry", undefined);
     }
-    try {
-      const [result] = await this.#options.observer.watch(name, () => this.#query(connection, text));
-      return toResults(result);
-    } catch (error) {
-      const failure = classify(error, this.#options.role);
-      if (failure.fate === "unknown" || readOnlyErrors.has(errnoOf(error))) this.#lose(connection);
-      throw failure;
-    }
+    const [result] = await this.#noteLoss(connection, name, () => this.#query(connection, text));
+    return toResults(result);
+  }
+
+  /** Runs one SELECT and hands over its rows one at a time, while they arrive. Rejects with a SqlFailure. */
+  async stream(name: string, text: string, onRow: (row: CellRow) => void): Promise<void> {
+    const connection = await this.#connect();
+    const read = new Promise<void>((resolve, reject) => {
+      const rows = plain(connection).query({ sql: text, rowsAsArray: true });
+      let failure: unknown;
+      // What is thrown here would end up in the library's parser.
+      rows.on("result", (row) => {
+        try {
+          if (failure === undefined) onRow(row as unknown as CellRow);
+        } catch (error) {
+          failure = error;
+        }
+      });
+      rows.on("error", reject);
+      rows.on("end", () => (failure === undefined ? resolve() : reject(failure)));
+    });
+    await this.#noteLoss(connection, name, () => this.#untilLost(connection, read));
   }
 
   /** Sends a script on the present connection, if there is one, and does not wait for it. */
@@ -80,10 +95,24 @@ export class MysqlLink {
     await connection?.end().catch(() => connection.destroy());
   }
 
+  #query(connection: mysql.Connection, text: string): Promise<[unknown, unknown]> {
+    return this.#untilLost(connection, connection.query({ sql: text, rowsAsArray: true }));
+  }
+
+  /** Lets go of a connection that a failure says is of no more use. */
+  async #noteLoss<T>(connection: mysql.Connection, name: string, send: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#options.observer.watch(name, send);
+    } catch (error) {
+      const failure = classify(error, this.#options.role);
+      if (failure.fate === "unknown" || readOnlyErrors.has(errnoOf(error))) this.#lose(connection);
+      throw failure;
+    }
+  }
+
   /** The library neither gives up waiting nor answers what was under way when a connection went away; this does both. */
-  async #query(connection: mysql.Connection, text: string): Promise<[unknown, unknown]> {
+  async #untilLost<T>(connection: mysql.Connection, answer: Promise<T>): Promise<T> {
     const { timeoutMs } = this.#options;
-    const answer = connection.query({ sql: text, rowsAsArray: true });
     // When the connection is lost first, nobody waits for this any more.
     answer.catch(() => undefined);
     let stop = (_reason: Error): void => {};
@@ -96,7 +125,7 @@ export class MysqlLink {
     }, timeoutMs);
     this.#underWay.add(stop);
     try {
-      return (await Promise.race([answer, stopped])) as [unknown, unknown];
+      return await Promise.race([answer, stopped]);
     } finally {
       clearTimeout(timer);
       this.#underWay.delete(stop);
@@ -199,6 +228,11 @@ async function connectWithTls(endpoint: MysqlEndpoint, database: string | undefi
     if (tlsMode !== "preferred" || errorCode(error) !== "HANDSHAKE_NO_SSL_SUPPORT") throw error;
     return await mysql.createConnection(options);
   }
+}
+
+/** The connection that the library's promises wrap: only that one hands rows over as they come. Its types leave it out. */
+function plain(connection: mysql.Connection): PlainConnection {
+  return (connection as unknown as { connection: PlainConnection }).connection;
 }
 
 function toResults(result: unknown): CellRow[][] {

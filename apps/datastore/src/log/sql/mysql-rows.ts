@@ -16,11 +16,16 @@ export function toSettings(rows: CellRow[]): Map<string, string> {
 export function toPage(raw: CellRow[], withValue: boolean): RowPage {
   const rows: StoredRow[] = [];
   for (const columns of raw) {
-    const row = toStoredRow(toColumns(columns), withValue);
+    const row = toRow(columns, withValue);
     if (row !== undefined) rows.push(row);
   }
   const last = raw.at(-1);
   return { rows, seen: raw.length, lastId: last === undefined ? undefined : toNumber(last[0]) };
+}
+
+/** The row for the engine, or undefined when it is only kine's housekeeping. */
+export function toRow(columns: CellRow, withValue: boolean): StoredRow | undefined {
+  return toStoredRow(toColumns(columns), withValue);
 }
 
 function toColumns(row: CellRow): KineColumns {

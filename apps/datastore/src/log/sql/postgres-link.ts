@@ -1,5 +1,6 @@
 import { Backoff, errorCode, errorMessage, KeelsonError, type Logger } from "@keelson/service";
 import pg from "pg";
+import { type BinaryRow, PostgresCopy } from "./postgres-copy.ts";
 import type { PostgresEndpoint } from "./postgres-endpoint.ts";
 import { SqlFailure } from "./sql-database.ts";
 import type { SqlObserver } from "./sql-observer.ts";
@@ -84,6 +85,18 @@ export class PostgresLink {
     );
   }
 
+  /** Copies the rows of a SELECT out, one at a time; see {@link PostgresCopy}. Rejects with a SqlFailure. */
+  async copy({ name, text }: Statement, onRow: (row: BinaryRow) => void): Promise<void> {
+    const client = await this.#connection();
+    const timeoutMs = this.#options.statementTimeoutMs + answerGraceMs;
+    const run = (): Promise<void> =>
+      new Promise((resolve, reject) => {
+        const done = (error: unknown): void => (error ? reject(error) : resolve());
+        client.query(new PostgresCopy(text, timeoutMs, onRow, done));
+      });
+    await this.#noteLoss(client, () => this.#options.observer.watch(name, run));
+  }
+
   /** Several statements without parameters, or DDL. Not prepared. */
   async script(name: string, text: string): Promise<TextRow[]> {
     return (await this.#send({ text }, name)).rows;
@@ -117,17 +130,22 @@ export class PostgresLink {
     config: pg.QueryConfig,
     name: string,
   ): Promise<{ command: string; rows: TextRow[] }> {
+    const run = (): Promise<pg.QueryArrayResult<TextRow>> =>
+      client.query<TextRow>({
+        ...config,
+        rowMode: "array",
+        types: asText,
+        query_timeout: this.#options.statementTimeoutMs + answerGraceMs,
+      } as pg.QueryArrayConfig);
+    const result = await this.#noteLoss(client, () => this.#options.observer.watch(name, run));
+    const last = Array.isArray(result) ? (result.at(-1) as pg.QueryArrayResult<TextRow>) : result;
+    return { command: last.command, rows: last.rows };
+  }
+
+  /** Lets go of a connection that a failure says is of no more use. */
+  async #noteLoss<T>(client: pg.Client, send: () => Promise<T>): Promise<T> {
     try {
-      const result = await this.#options.observer.watch(name, () =>
-        client.query<TextRow>({
-          ...config,
-          rowMode: "array",
-          types: asText,
-          query_timeout: this.#options.statementTimeoutMs + answerGraceMs,
-        } as pg.QueryArrayConfig),
-      );
-      const last = Array.isArray(result) ? (result.at(-1) as pg.QueryArrayResult<TextRow>) : result;
-      return { command: last.command, rows: last.rows };
+      return await send();
     } catch (error) {
       const failure = classify(error, this.#options.role);
       if (failure.fate === "unknown" || errorCode(error) === readOnlyTransaction) this.#lose(client);

@@ -1,5 +1,6 @@
 import type { LeaseChange, StoredRow } from "../append-log.ts";
 import { clientValue, type KineColumns, toStoredRow } from "./kine-row.ts";
+import type { BinaryRow } from "./postgres-copy.ts";
 import type { TextRow } from "./postgres-link.ts";
 import { decodeBytea, decodeName } from "./postgres-values.ts";
 import type { RowPage } from "./sql-database.ts";
@@ -42,6 +43,25 @@ function toColumns(row: TextRow): KineColumns {
   };
 }
 
-export function toValue(name: string, value: string | null): Uint8Array {
-  return value === null ? new Uint8Array(0) : clientValue(decodeName(name), decodeBytea(value));
+/** A copied row without its value, or undefined when it is only kine's housekeeping. */
+export function toLoadedRow(row: BinaryRow): StoredRow | undefined {
+  const columns: KineColumns = {
+    id: row.integer(0),
+    name: decodeName(row.text(1)),
+    created: row.integer(2) === 1,
+    deleted: row.integer(3) === 1,
+    createRevision: row.integer(4),
+    previousId: row.integer(5),
+    leaseTtlSeconds: row.integer(6),
+    version: row.integer(7),
+    leaseId: row.bigint(8),
+    txnLast: row.integer(9),
+    value: null,
+  };
+  return toStoredRow(columns, false);
+}
+
+/** A copied value, to be kept. */
+export function toValue(name: string, value: Buffer | undefined): Uint8Array {
+  return value === undefined ? new Uint8Array(0) : clientValue(decodeName(name), Buffer.from(value));
 }

@@ -21,8 +21,6 @@ export const sql = {
     name: "GetRevisionAfterVal",
     text: `SELECT ${headColumns}, value FROM kine WHERE id > $1 ORDER BY id LIMIT $2`,
   },
-  loadRows: { name: "GetRevisionAfter", text: `SELECT ${headColumns} FROM kine WHERE id > $1 ORDER BY id LIMIT $2` },
-  values: { name: "GetVal", text: "SELECT id, name, deleted, value FROM kine WHERE id = ANY($1::int8[])" },
   insert: {
     name: "Insert",
     text: `INSERT INTO kine (id, name, created, deleted, create_revision, prev_revision, lease, value, old_value, version, lease_id, txn_last)
@@ -102,3 +100,15 @@ export const sql = {
       RETURNING 1`,
   },
 } as const satisfies Record<string, Statement>;
+
+/** What is copied out (see PostgresCopy), which takes no parameters. */
+export const copied = {
+  loadRows: (afterId: number, limit: number): Statement => ({
+    name: "GetRevisionAfter",
+    text: `SELECT ${headColumns} FROM kine WHERE id > ${afterId} ORDER BY id LIMIT ${limit}`,
+  }),
+  values: (ids: readonly number[]): Statement => ({
+    name: "GetVal",
+    text: `SELECT id, name, deleted, value FROM kine WHERE id = ANY('{${ids.join()}}'::int8[])`,
+  }),
+};

@@ -14,9 +14,10 @@ import {
 import { Membership } from "./membership.ts";
 import { type CountedLook, type Hold, Sequencer, unavailable } from "./sequencer.ts";
 import { SharedLook } from "./shared-look.ts";
-import type { Cursor, Look, RowPage, SequencedBatch, SqlDatabase } from "./sql-database.ts";
+import { SharedRead } from "./shared-read.ts";
+import type { Cursor, Look, SequencedBatch, SqlDatabase } from "./sql-database.ts";
 
-const loadRows = 4_000;
+const loadRows = 20_000;
 /** Poll for rows of other replicas: often while somebody writes, seldom when idle or when NOTIFY does the waking. */
 const busyPollMs = 50;
 const idlePollMs = 1_000;
@@ -62,6 +63,7 @@ export class SharedLog implements AppendLog {
   readonly #options: SharedLogOptions;
   readonly #memberId = randomBytes(8).readBigUInt64BE() >> 1n || 1n;
   readonly #looks = new SharedLook(() => this.#lookAndAbsorb());
+  readonly #reads = new SharedRead((ids) => this.#parts.database.values(ids));
   #opened: Opened | undefined;
   #cursor: Cursor = { id: 0, changeSeq: 0 };
   /** The newest row and change known to be safe on disk. */
@@ -112,13 +114,16 @@ export class SharedLog implements AppendLog {
   async load(onRow: (row: StoredRow) => void, onLease: (lease: StoredLease) => void): Promise<void> {
     const { database } = this.#parts;
     const end = this.#cursor.id;
-    let next: Promise<RowPage> | undefined = this.#persist(() => database.loadRows(0, loadRows));
-    while (next !== undefined) {
-      const { rows, lastId }: RowPage = await next;
-      // The database works on the next page while the engine takes this one in.
-      next =
-        lastId === undefined || lastId >= end ? undefined : this.#persist(() => database.loadRows(lastId, loadRows));
-      for (const row of rows) if (row.id <= end) onRow(row);
+    let afterId = 0;
+    const take = (row: StoredRow): void => {
+      // Where to go on when the page breaks off.
+      afterId = row.id;
+      if (row.id <= end) onRow(row);
+    };
+    while (afterId < end) {
+      const { lastId } = await this.#persist(() => database.loadRows(afterId, loadRows, take));
+      if (lastId === undefined) break;
+      afterId = lastId;
     }
     for (const lease of await this.#persist(() => database.loadLeases())) onLease(lease);
     this.#hasLoadedOnce = true;
@@ -166,7 +171,7 @@ export class SharedLog implements AppendLog {
 
   async readValues(ids: readonly number[]): Promise<(Uint8Array | undefined)[]> {
     try {
-      return await this.#parts.database.values(ids);
+      return await this.#reads.ask(ids);
     } catch (error) {
       throw unavailable("cannot read values", error);
     }

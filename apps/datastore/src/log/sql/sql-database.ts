@@ -13,7 +13,7 @@ export interface SqlDatabase {
   /** Connects, creates or migrates the tables under a lock, verifies the indexes. */
   open(memberId: bigint): Promise<OpenedDatabase>;
   /** Rows above `afterId` in id order, at most `limit`, without values; kine's own rows are left out. */
-  loadRows(afterId: number, limit: number): Promise<RowPage>;
+  loadRows(afterId: number, limit: number, onRow: (row: StoredRow) => void): Promise<PageEnd>;
   loadLeases(): Promise<StoredLease[]>;
   settings(): Promise<Map<string, string>>;
 
@@ -67,12 +67,15 @@ export interface Cursor {
   changeSeq: number;
 }
 
-export interface RowPage {
-  rows: StoredRow[];
+export interface PageEnd {
   /** How many rows there were, kine's own included. */
   seen: number;
   /** Id of the newest row looked at, kine's own included; undefined when there were none. */
   lastId: number | undefined;
+}
+
+export interface RowPage extends PageEnd {
+  rows: StoredRow[];
 }
 
 export interface Look {
