@@ -1,4 +1,5 @@
 import { type BarChart, type LineChart, svgDocument } from "../svg-plot.ts";
+import type { SizeSeries } from "./database-size.ts";
 import type { Work } from "./load.ts";
 import type { TargetName } from "./targets.ts";
 
@@ -19,13 +20,6 @@ export interface Result {
   memoryRatio: number | undefined;
   /** Share of one core that the load generator used. */
   loadCpu: number;
-}
-
-/** Database size over time under an endless update load. */
-export interface SizeSeries {
-  target: TargetName;
-  /** Seconds and MiB. */
-  points: [number, number][];
 }
 
 type Bars = Partial<Record<Work, number>>;

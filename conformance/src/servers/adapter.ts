@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { DatastoreConfig } from "@keelson/datastore";
 import { type DataDirectory, makeDataDirectory } from "./data-directory.ts";
-import type { DatabaseServer } from "./database-server.ts";
+import type { DatabaseServer, DatabaseServerOptions } from "./database-server.ts";
 import { startMariadb } from "./mariadb.ts";
 import { startPostgres } from "./postgres.ts";
 import { freePort, ServerProcess } from "./server-process.ts";
@@ -42,7 +42,7 @@ export interface BackendServer {
   close(): Promise<void>;
 }
 
-export async function startBackend(backend: Backend): Promise<BackendServer> {
+export async function startBackend(backend: Backend, options: DatabaseServerOptions = {}): Promise<BackendServer> {
   let stores = 0;
   if (backend === "sqlite") {
     const directory: DataDirectory = await makeDataDirectory("sqlite");
@@ -53,7 +53,7 @@ export async function startBackend(backend: Backend): Promise<BackendServer> {
       close: () => directory.remove(),
     };
   }
-  const database = await (backend === "postgres" ? startPostgres() : startMariadb());
+  const database = await (backend === "postgres" ? startPostgres(options) : startMariadb(options));
   return {
     backend,
     database,

@@ -1,5 +1,10 @@
 import type { ServerProcess } from "./server-process.ts";
 
+export interface DatabaseServerOptions {
+  /** Memory for the database's own cache; by default little, as tests need. */
+  bufferMiB?: number;
+}
+
 /** A database server that adapters store in. */
 export interface DatabaseServer {
   kind: "postgres" | "mariadb";

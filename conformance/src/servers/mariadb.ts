@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { requireBinary } from "../host-binaries.ts";
 import { makeDataDirectory } from "./data-directory.ts";
-import type { DatabaseServer } from "./database-server.ts";
+import type { DatabaseServer, DatabaseServerOptions } from "./database-server.ts";
 import { freePort, ServerProcess } from "./server-process.ts";
 
 const run = promisify(execFile);
 
-/** A MariaDB of the host on a free port: full durability, small buffers, root without a password. */
-export async function startMariadb(): Promise<DatabaseServer> {
+/** A MariaDB of the host on a free port: full durability, small buffers unless told, root without a password. */
+export async function startMariadb({ bufferMiB = 64 }: DatabaseServerOptions = {}): Promise<DatabaseServer> {
   const directory = await makeDataDirectory("mariadb", "mysql");
   const data = join(directory.path, "data");
   const temporary = join(directory.path, "tmp");
@@ -20,6 +20,7 @@ export async function startMariadb(): Promise<DatabaseServer> {
     await mkdir(path);
     if (user !== undefined) await chown(path, user.uid, user.gid);
   }
+  const redoLogMiB = Math.max(16, bufferMiB / 8);
   const as = user === undefined ? {} : { uid: user.uid, gid: user.gid };
   await run(
     requireBinary("mariadb-install-db"),
@@ -29,7 +30,7 @@ export async function startMariadb(): Promise<DatabaseServer> {
       `--tmpdir=${temporary}`,
       "--auth-root-authentication-method=normal",
       "--skip-test-db",
-      "--innodb-log-file-size=16M",
+      `--innodb-log-file-size=${redoLogMiB}M`,
     ],
     { ...as, cwd: directory.path },
   );
@@ -44,8 +45,8 @@ export async function startMariadb(): Promise<DatabaseServer> {
       `--pid-file=${join(directory.path, "mariadb.pid")}`,
       `--port=${port}`,
       "--bind-address=127.0.0.1",
-      "--innodb-buffer-pool-size=64M",
-      "--innodb-log-file-size=16M",
+      `--innodb-buffer-pool-size=${bufferMiB}M`,
+      `--innodb-log-file-size=${redoLogMiB}M`,
       "--innodb-flush-log-at-trx-commit=1",
       "--skip-name-resolve",
     ],

@@ -3,13 +3,13 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { requireBinary } from "../host-binaries.ts";
 import { makeDataDirectory } from "./data-directory.ts";
-import type { DatabaseServer } from "./database-server.ts";
+import type { DatabaseServer, DatabaseServerOptions } from "./database-server.ts";
 import { freePort, ServerProcess } from "./server-process.ts";
 
 const run = promisify(execFile);
 
-/** A PostgreSQL of the host on a free port: full durability, small buffers, no password. */
-export async function startPostgres(): Promise<DatabaseServer> {
+/** A PostgreSQL of the host on a free port: full durability, small buffers unless told, no password. */
+export async function startPostgres({ bufferMiB = 32 }: DatabaseServerOptions = {}): Promise<DatabaseServer> {
   const directory = await makeDataDirectory("postgres", "postgres");
   const data = join(directory.path, "data");
   const port = await freePort();
@@ -23,7 +23,7 @@ export async function startPostgres(): Promise<DatabaseServer> {
     port,
     listen_addresses: "127.0.0.1",
     unix_socket_directories: directory.path,
-    shared_buffers: "32MB",
+    shared_buffers: `${bufferMiB}MB`,
     max_connections: 100,
     logging_collector: "off",
   };
