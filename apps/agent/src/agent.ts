@@ -7,62 +7,32 @@ import {
   type LoadBalancer,
   parseServerUrl,
 } from "@keelson/load-balancer";
-import { parseToken, type Token } from "@keelson/secret-format";
+import { parseToken } from "@keelson/secret-format";
 import {
   Backoff,
   type Dependencies,
-  errorCode,
   errorMessage,
   KeelsonError,
   Lifecycle,
-  readFileIfExists,
   type Service,
+  StatusSocket,
   sleep,
   withDefaults,
 } from "@keelson/service";
+import type { AgentConfig } from "./config.ts";
 import { defaultNodeIp, nodeId, normalizeNodeName } from "./identity/node-name.ts";
 import { nodePassword } from "./identity/node-password.ts";
-import { authorizationOf, type Joined, type JoinInput, join } from "./join/join.ts";
+import type { Joined } from "./join/join.ts";
+import { Joiner } from "./join/joiner.ts";
 import { CertificateRenewal } from "./join/renewal.ts";
-import { SupervisorClient } from "./join/supervisor-client.ts";
 import { writeJoinFiles } from "./join/write-files.ts";
 import { AgentLayout } from "./layout.ts";
 import { Membership } from "./membership.ts";
-import { parseApiServers, ServerDiscovery } from "./servers.ts";
-import { type AgentStatus, certificateStatus, type JoinState, problemsOf } from "./status/status.ts";
-import { StatusSocket } from "./status/status-socket.ts";
+import { askForServers, ServerDiscovery } from "./servers.ts";
+import { LostServers } from "./status/lost-servers.ts";
+import { type AgentStatus, collectStatus } from "./status/status.ts";
 import { notifySystemd } from "./systemd-notify.ts";
 import { TunnelSet } from "./tunnel/tunnel-set.ts";
-
-export interface AgentConfig {
-  /** Registration addresses, `https://host:port`. */
-  servers: readonly string[];
-  /** The cluster's token; or a file that holds it, waited for until it is there. */
-  token?: string;
-  tokenFile?: string;
-  dataDir: string;
-  nodeName: string;
-  withNodeId?: boolean;
-  nodePasswordFile: string;
-  /** Port of the local load balancer; 0 picks one. */
-  lbPort: number;
-  /** Addresses of the node (the host's first). */
-  nodeIps: readonly string[];
-  nodeExternalIps?: readonly string[];
-  nodeLabels?: Readonly<Record<string, string>>;
-  nodeTaints?: readonly { key: string; value?: string; effect: string }[];
-  /** A kubelet to run; without one the agent keeps the Node itself. */
-  kubelet?: KubeletConfig | undefined;
-  /** Told what comes up, for people who watch. */
-  report?: (step: "agent" | "tunnel" | "node", detail: string) => void;
-}
-
-export interface KubeletConfig {
-  path: string;
-  args: readonly string[];
-  runtimeEndpoint: string | undefined;
-  rootDir: string;
-}
 
 /** The agent proxy of a node. */
 export interface Agent extends Service {
@@ -74,8 +44,6 @@ export interface Agent extends Service {
   readonly ready: Promise<void>;
   status(): AgentStatus;
 }
-
-const tokenFilePollMs = 2_000;
 
 export function createAgent(config: AgentConfig, deps?: Partial<Dependencies>): Agent {
   return new AgentProxy(config, withDefaults(deps));
@@ -92,14 +60,15 @@ class AgentProxy implements Agent {
   readonly #deps: Dependencies;
   readonly #layout: AgentLayout;
   readonly #lifecycle: Lifecycle;
+  readonly #startedAtMs: number;
+  readonly #lost: LostServers;
   readonly #stop = new AbortController();
   #nodeName: string;
   #balancer: LoadBalancer | undefined;
+  #joiner: Joiner | undefined;
+  #joined: Joined | undefined;
   #tunnels: TunnelSet | undefined;
   #membership: Membership | undefined;
-  #joined: Joined | undefined;
-  #joinState: JoinState = { state: "joining", attempt: 0, error: undefined };
-  #tokenState: AgentStatus["token"] = "unknown";
   #markReady: () => void = () => {};
   #markTunnel: () => void = () => {};
 
@@ -108,6 +77,8 @@ class AgentProxy implements Agent {
     this.#deps = deps;
     this.#layout = new AgentLayout(config.dataDir);
     this.#lifecycle = new Lifecycle(deps.log);
+    this.#startedAtMs = deps.clock.now();
+    this.#lost = new LostServers(deps.clock);
     this.#nodeName = config.nodeName;
     this.ready = new Promise((resolve) => {
       this.#markReady = resolve;
@@ -123,35 +94,60 @@ class AgentProxy implements Agent {
   }
 
   async start(): Promise<void> {
-    const { nodeName, withNodeId, nodePasswordFile, token } = this.#config;
+    const { nodeName, withNodeId, nodePasswordFile, token, nodeIps } = this.#config;
     if (token !== undefined) parseToken(token); // a malformed token is the user's to mend, not to be retried
     await this.#makeFolder();
     const password = await nodePassword(nodePasswordFile);
     const suffix = withNodeId === true ? `-${await nodeId(joinPath(nodePasswordFile, "..", "id"))}` : "";
     this.#nodeName = normalizeNodeName(`${nodeName}${suffix}`);
-    const probe = createHttpsProbe({ ca: () => this.#joined?.serverCaPem });
-    this.#balancer = await this.#lifecycle.run(
-      "load balancer",
-      createLoadBalancer(
-        {
-          name: "k3s-agent-load-balancer",
-          servers: this.#config.servers,
-          listen: { port: this.#config.lbPort },
-          stateFile: this.#layout.loadBalancerState,
-          probe,
-        },
-        this.#deps,
-      ),
+    const balancer = await this.#startBalancer();
+    const ips = nodeIps.length > 0 ? nodeIps : [defaultNodeIp()];
+    const joiner = new Joiner(
+      { config: this.#config, nodeName: this.#nodeName, password, nodeIps: ips, layout: this.#layout, balancer },
+      this.#deps,
     );
+    this.#joiner = joiner;
     await this.#lifecycle.run(
       "status socket",
-      new StatusSocket(this.#layout.statusSocket, () => this.status(), this.#deps),
+      new StatusSocket(this.#layout.statusSocket, () => this.#checkedStatus(joiner), this.#deps),
     );
     this.#deps.log.info({ node: this.#nodeName, loadBalancer: this.loadBalancerUrl }, "agent started");
     this.#config.report?.("agent", `${this.#nodeName}, load balancer on ${this.loadBalancerUrl}`);
-    this.#run(password).catch((error: unknown) => {
+    this.#run(joiner, ips).catch((error: unknown) => {
       if (!this.#stop.signal.aborted) this.#deps.log.error({ err: error }, "agent failed");
     });
+  }
+
+  async stop(): Promise<void> {
+    notifySystemd("STOPPING=1", "stopping");
+    this.#stop.abort();
+    this.#tunnels?.stop();
+    await this.#lifecycle.stop();
+  }
+
+  status(): AgentStatus {
+    return collectStatus(
+      {
+        nodeName: this.#nodeName,
+        startedAtMs: this.#startedAtMs,
+        registrationServers: this.#config.servers,
+        loadBalancerUrl: this.loadBalancerUrl,
+        balancer: this.#balancer,
+        joiner: this.#joiner,
+        joined: this.#joined,
+        tunnels: this.#tunnels,
+        membership: this.#membership,
+        lost: this.#lost,
+      },
+      this.#deps.clock,
+    );
+  }
+
+  /** The status that people ask for: with what a server says of our token and clock right now, if one answers. */
+  async #checkedStatus(joiner: Joiner): Promise<AgentStatus> {
+    const answers = this.#balancer?.servers().some(({ state, down }) => state === "active" && down === undefined);
+    if (this.#joined !== undefined && answers) await joiner.check(this.#joined);
+    return this.status();
   }
 
   async #makeFolder(): Promise<void> {
@@ -165,52 +161,28 @@ class AgentProxy implements Agent {
     }
   }
 
-  async stop(): Promise<void> {
-    notifySystemd("STOPPING=1", "stopping");
-    this.#stop.abort();
-    this.#tunnels?.stop();
-    await this.#lifecycle.stop();
-  }
-
-  status(): AgentStatus {
-    const { clock } = this.#deps;
-    const now = clock.monotonic();
-    const servers = this.#balancer?.servers() ?? [];
-    const status: Omit<AgentStatus, "problems"> = {
-      nodeName: this.#nodeName,
-      registrationServers: this.#config.servers,
-      token: this.#tokenState,
-      join: this.#joinState,
-      loadBalancer: {
-        address: this.loadBalancerUrl,
-        connections: this.#balancer?.connections ?? 0,
-        servers: servers.map((server) => ({ ...server, ageMs: Math.round(now - server.sinceMs) })),
-      },
-      tunnels: this.#tunnels?.status() ?? [],
-      node: this.#membership?.status ?? { state: "registering", reason: undefined },
-      certificates: this.#joined === undefined ? [] : certificateStatus(this.#joined.leaves, clock.now()),
-      clockOffsetMs: this.#joined?.clockSkew?.skewMs,
-    };
-    return { ...status, problems: problemsOf(status) };
-  }
-
-  /** Everything after the load balancer listens. */
-  async #run(password: string): Promise<void> {
-    const token = await this.#token();
-    const ips = this.#config.nodeIps.length > 0 ? this.#config.nodeIps : [defaultNodeIp()];
-    const joined = await this.#joinWithRetries(token, password, ips);
-    this.#joined = joined;
-    const membership = new Membership(
+  async #startBalancer(): Promise<LoadBalancer> {
+    const balancer = createLoadBalancer(
       {
-        config: this.#config,
-        nodeName: this.#nodeName,
-        nodeIps: ips,
-        joined,
-        layout: this.#layout,
-        server: this.loadBalancerUrl,
+        name: "k3s-agent-load-balancer",
+        servers: this.#config.servers,
+        listen: { port: this.#config.lbPort },
+        stateFile: this.#layout.loadBalancerState,
+        probe: createHttpsProbe({ ca: () => this.#joined?.serverCaPem }),
       },
       this.#deps,
     );
+    this.#balancer = await this.#lifecycle.run("load balancer", balancer);
+    return balancer;
+  }
+
+  /** Everything after the load balancer listens. */
+  async #run(joiner: Joiner, nodeIps: readonly string[]): Promise<void> {
+    const joined = await joiner.join(this.#stop.signal);
+    this.#joined = joined;
+    const { nodeName, loadBalancerUrl: server } = this;
+    const input = { config: this.#config, nodeName, nodeIps, joined, layout: this.#layout, server };
+    const membership = new Membership(input, this.#deps);
     this.#membership = membership;
     const written = this.#writeFiles(joined);
     const tunnelOpen = new Promise<void>((resolve) => {
@@ -221,13 +193,13 @@ class AgentProxy implements Agent {
     if (this.#config.kubelet !== undefined) await written;
     await Promise.all([
       this.#lifecycle.run("node", membership),
-      this.#followServers(joined, token, membership),
+      this.#followServers(joiner, joined, membership),
       written,
     ]);
-    this.#keepCertificates(() => join(this.#joinInput(token, password, ips)));
+    this.#keepCertificates(joiner);
     await Promise.all([tunnelOpen, membership.ready]);
-    this.#config.report?.("node", `${this.#nodeName} is Ready`);
-    notifySystemd("READY=1", `node ${this.#nodeName} is ready`);
+    this.#config.report?.("node", `${nodeName} is Ready`);
+    notifySystemd("READY=1", `node ${nodeName} is ready`);
     this.#markReady();
   }
 
@@ -244,14 +216,9 @@ class AgentProxy implements Agent {
     }
   }
 
-  #joinInput(token: Token, password: string, ips: readonly string[]): JoinInput {
-    const node = { name: this.#nodeName, password, ips: [...ips, ...(this.#config.nodeExternalIps ?? [])] };
-    return { address: { host: "127.0.0.1", port: this.#balancer!.port }, token, node, layout: this.#layout };
-  }
-
-  #keepCertificates(fetch: () => Promise<Joined>): void {
+  #keepCertificates(joiner: Joiner): void {
     const renew = async (): Promise<void> => {
-      const renewed = await fetch();
+      const renewed = await joiner.fetch();
       await writeJoinFiles(renewed, this.#layout, this.loadBalancerUrl);
       this.#joined = renewed;
       await this.#membership?.useCertificates(renewed);
@@ -259,55 +226,6 @@ class AgentProxy implements Agent {
     const renewal = new CertificateRenewal(() => this.#joined!, renew, this.#deps);
     renewal.start();
     this.#lifecycle.onStop("certificate renewal", () => renewal.stop());
-  }
-
-  async #token(): Promise<Token> {
-    const { token, tokenFile } = this.#config;
-    if (token !== undefined) return parseToken(token);
-    let said = false;
-    for (;;) {
-      const text = (await readFileIfExists(tokenFile ?? ""))?.trim();
-      if (text !== undefined && text !== "") return parseToken(text);
-      if (!said) this.#deps.log.info({ file: tokenFile }, "waiting for the token file");
-      said = true;
-      await sleep(tokenFilePollMs, this.#stop.signal);
-    }
-  }
-
-  async #joinWithRetries(token: Token, password: string, ips: readonly string[]): Promise<Joined> {
-    const backoff = new Backoff({ initialMs: 500, maxMs: 10_000 });
-    for (let attempt = 1; ; attempt++) {
-      this.#stop.signal.throwIfAborted();
-      try {
-        const joined = await join(this.#joinInput(token, password, ips));
-        this.#tokenState = "ok";
-        this.#joinState = { state: "joined" };
-        return joined;
-      } catch (error) {
-        this.#joinFailed(attempt, this.#explain(error));
-        await sleep(backoff.next(), this.#stop.signal);
-      }
-    }
-  }
-
-  /** A lost connection to the balancer says nothing; what the balancer met at the servers does. */
-  #explain(error: unknown): unknown {
-    if (errorCode(error) !== "supervisor/unreachable") return error;
-    const failed = (this.#balancer?.servers() ?? []).map(({ address, reason }) => `${address} (${reason})`);
-    return new KeelsonError("join/no-server", `no server answers: ${failed.join(", ")}`, {
-      hint: "start a server, or check --server and the way to its port",
-      cause: error,
-    });
-  }
-
-  #joinFailed(attempt: number, error: unknown): void {
-    const message = error instanceof KeelsonError ? error.message : errorMessage(error);
-    const hint = error instanceof KeelsonError ? error.hint : undefined;
-    const before = this.#joinState.state === "joining" ? this.#joinState.error?.message : undefined;
-    this.#joinState = { state: "joining", attempt, error: { message, hint } };
-    if (errorCode(error) === "join/token-rejected" || errorCode(error) === "join/ca-pin") this.#tokenState = "rejected";
-    if (message !== before)
-      this.#deps.log.warn({ ...(hint === undefined ? {} : { hint }) }, `cannot join yet: ${message}`);
   }
 
   #startTunnels(membership: Membership): void {
@@ -349,36 +267,20 @@ class AgentProxy implements Agent {
   }
 
   /** The servers, as soon as possible: asked of the supervisor, then followed through the Kubernetes API. */
-  async #followServers(joined: Joined, token: Token, membership: Membership): Promise<void> {
-    const client = new SupervisorClient({
-      host: "127.0.0.1",
-      port: this.#balancer!.port,
-      ca: joined.serverCaPem,
-      authorization: authorizationOf(token),
-    });
-    try {
-      const answer = await client.send({ path: "/v1-k3s/apiservers" });
-      if (answer.status === 200) this.#setServers(parseApiServers(answer.body));
-    } catch (error) {
-      this.#deps.log.debug(
-        { error: errorMessage(error) },
-        "the server has no list of servers; its endpoints will tell",
-      );
-    } finally {
-      client.close();
-    }
-    const { clock, log } = this.#deps;
-    const discovery = new ServerDiscovery(membership.controllerClient, (addresses) => this.#setServers(addresses), {
-      clock,
-      log,
-    });
+  async #followServers(joiner: Joiner, joined: Joined, membership: Membership): Promise<void> {
+    const client = joiner.supervisor(joined);
+    this.#setServers(await askForServers(client, this.#deps.log));
+    client.close();
+    const follow = (addresses: readonly string[]): void => this.#setServers(addresses);
+    const discovery = new ServerDiscovery(membership.controllerClient, follow, this.#deps);
     this.#lifecycle.onStop("server discovery", () => discovery.stop());
     discovery.start();
   }
 
   #setServers(addresses: readonly string[]): void {
-    if (this.#stop.signal.aborted) return;
-    this.#balancer?.setServers(addresses);
+    if (this.#stop.signal.aborted || addresses.length === 0 || this.#balancer === undefined) return;
+    this.#lost.update(this.#balancer, addresses);
+    this.#balancer.setServers(addresses);
     this.#tunnels?.reconcile(addresses);
   }
 }

@@ -1,3 +1,4 @@
-export { type Agent, type AgentConfig, createAgent, type KubeletConfig } from "./agent.ts";
+export { type Agent, createAgent } from "./agent.ts";
+export type { AgentConfig, KubeletConfig } from "./config.ts";
 export { agentConfig, agentOptions } from "./options.ts";
-export type { AgentStatus, JoinState } from "./status/status.ts";
+export type { AgentStatus, CertificateView, NodeView, ServerView, TunnelView } from "./status/status.ts";

@@ -1,7 +1,7 @@
 import { createKubeClient, type KubeClient } from "@keelson/kube-client";
 import { fromGoCidr } from "@keelson/protocol/supervisor";
-import { type Dependencies, errorMessage, KeelsonError, type Service } from "@keelson/service";
-import type { AgentConfig } from "./agent.ts";
+import type { Dependencies, Service } from "@keelson/service";
+import type { AgentConfig } from "./config.ts";
 import type { Joined } from "./join/join.ts";
 import { kubeletArguments, kubeletPortOf } from "./kubelet/kubelet-arguments.ts";
 import { NodeRuntime } from "./kubelet/node-runtime.ts";
@@ -9,7 +9,7 @@ import type { AgentLayout, LeafName } from "./layout.ts";
 import { NodeKeeper } from "./node/node-keeper.ts";
 import { egressLabel, NodeLabeller } from "./node/node-labeller.ts";
 import type { NodeFacts } from "./node/node-object.ts";
-import type { AgentStatus } from "./status/status.ts";
+import type { NodeView } from "./status/status.ts";
 import { ClusterAddresses, PodAddresses } from "./tunnel/allowed-addresses.ts";
 import type { AllowedTargets } from "./tunnel/authorizer.ts";
 
@@ -27,7 +27,6 @@ export class Membership implements Service {
   readonly #addresses: (AllowedTargets & { start(): void; stop(): void }) | undefined;
   readonly #node: NodeKeeper | NodeLabeller;
   readonly #runtime: NodeRuntime | undefined;
-  readonly #deps: Dependencies;
   #ready: Promise<void> | undefined;
 
   constructor(
@@ -44,7 +43,6 @@ export class Membership implements Service {
   ) {
     const { config, joined, nodeName, nodeIps, layout } = input;
     this.#server = input.server;
-    this.#deps = deps;
     this.#kubeletClient = this.#client(joined, "client-kubelet");
     this.controllerClient = this.#client(joined, "client-k3s-controller");
     const mode = joined.config.EgressSelectorMode;
@@ -97,21 +95,18 @@ export class Membership implements Service {
     return this.#ready ?? Promise.resolve();
   }
 
-  get status(): AgentStatus["node"] {
-    if (this.#runtime !== undefined) {
-      return { state: "kubelet", running: this.#runtime.running, restarts: this.#runtime.restarts };
-    }
-    return (this.#node as NodeKeeper).state;
+  /** Who keeps the Node and how it goes; the moment is of the monotonic clock. */
+  get status(): Omit<NodeView, "since"> & { sinceMs: number } {
+    if (this.#runtime !== undefined) return { keeper: "kubelet", ...this.#runtime.status };
+    const { state, sinceMs, ...rest } = (this.#node as NodeKeeper).status;
+    return { keeper: "agent", state, sinceMs, reason: "reason" in rest ? rest.reason : undefined, restarts: undefined };
   }
 
   /** Begins. A kubelet that does not come up is shown by status; the node's other duties go on. */
   async start(): Promise<void> {
     this.#addresses?.start();
     this.#ready = this.#node.start();
-    this.#runtime?.start().catch((error: unknown) => {
-      const hint = error instanceof KeelsonError ? error.hint : undefined;
-      this.#deps.log.error({ hint }, `kubelet does not run: ${errorMessage(error)}`);
-    });
+    await this.#runtime?.start();
   }
 
   async stop(): Promise<void> {

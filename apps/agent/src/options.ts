@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { parseServerUrl } from "@keelson/load-balancer";
 import { parseToken } from "@keelson/secret-format";
 import { defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
-import type { AgentConfig } from "./agent.ts";
+import type { AgentConfig } from "./config.ts";
 import { defaultNodePasswordFile } from "./identity/node-password.ts";
 
 /** Options of an agent; names and variables are K3s's where the meaning is the same. */
@@ -16,7 +16,13 @@ export const agentOptions = defineOptions({
     help: "Server to join, https://host:6443; repeat it for several, a name with many records counts as many.",
   },
   token: { type: "string", short: "t", env: "K3S_TOKEN", secret: true, help: "Cluster secret, or agent token." },
-  "token-file": { type: "string", env: "K3S_TOKEN_FILE", placeholder: "file", help: "File with the token." },
+  "token-file": {
+    type: "string",
+    env: "K3S_TOKEN_FILE",
+    insteadOf: "token",
+    placeholder: "file",
+    help: "File with the token.",
+  },
   "data-dir": {
     type: "string",
     short: "d",

@@ -1,6 +1,7 @@
 import { createInformer, type Informer, type KubeClient, type KubeObject, resources } from "@keelson/kube-client";
 import { formatAddress } from "@keelson/load-balancer";
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
+import type { SupervisorClient } from "./join/supervisor-client.ts";
 
 interface Endpoints extends KubeObject {
   subsets?: { addresses?: { ip: string }[]; ports?: { port: number }[] }[];
@@ -76,6 +77,17 @@ export function addressesOf(endpoints: Endpoints | undefined): readonly string[]
     (addresses ?? []).map(({ ip }) => formatAddress(ip, ports?.[0]?.port ?? defaultPort)),
   );
   return [...new Set(all)].sort();
+}
+
+/** The servers as the supervisor knows them; an empty list when it has none or no route for it. Never rejects. */
+export async function askForServers(client: SupervisorClient, log: Logger): Promise<readonly string[]> {
+  try {
+    const { status, body } = await client.send({ path: "/v1-k3s/apiservers" });
+    return status === 200 ? parseApiServers(body) : [];
+  } catch (error) {
+    log.debug({ error: errorMessage(error) }, "the server has no list of servers; its endpoints will tell");
+    return [];
+  }
 }
 
 /** The answer of `/v1-k3s/apiservers`: `host:port` strings. Anything else reads as an old server without that route. */

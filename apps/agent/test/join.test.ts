@@ -46,7 +46,12 @@ describe("an agent that joins", () => {
     expect(server.sessions).toHaveLength(1);
 
     const status = agent.status();
-    expect(status).toMatchObject({ token: "ok", join: { state: "joined" }, node: { state: "ready" }, problems: [] });
+    expect(status).toMatchObject({
+      token: "accepted",
+      join: { state: "joined" },
+      node: { keeper: "agent", state: "ready" },
+      problems: [],
+    });
     expect(status.tunnels).toMatchObject([{ address: `127.0.0.1:${server.port}`, state: "open", peer: "keelson" }]);
     expect(JSON.parse(await askSocket(join(dataDir, "agent", "status.sock")))).toMatchObject({ nodeName: "node-a" });
   });
@@ -80,6 +85,9 @@ describe("an agent that cannot join says why in one sentence, and goes on trying
     server.acceptsToken = false;
     await using started = await startAgent({ servers: [server.url], token: server.token });
     await expect.poll(() => started.agent.status().token).toBe("rejected");
+    expect(started.agent.status().problems).toMatchObject([
+      { what: expect.stringContaining("not in the cluster yet") },
+    ]);
     await expect.poll(() => server.requests.filter(({ path }) => path === "/v1-k3s/config").length).toBeGreaterThan(1);
     expect(lines(started.log)).toHaveLength(1);
     expect(lines(started.log)[0]).toContain("the server does not accept this token");
@@ -119,7 +127,7 @@ describe("an agent that cannot join says why in one sentence, and goes on trying
     await expect.poll(() => lines(started.log).length).toBe(1);
     expect(lines(started.log)[0]).toContain(`no server answers: 127.0.0.1:${server.port}`);
     expect(lines(started.log)[0]).toContain("ECONNREFUSED");
-    expect(started.agent.status().problems.join()).toContain("no server");
+    expect(started.agent.status().problems[0]?.what).toContain("no server answers");
     await server.listen();
     await started.agent.ready;
   });

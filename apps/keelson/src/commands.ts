@@ -21,6 +21,11 @@ export const commands: readonly Command[] = [
     summary: "Run an agent: join this node to a cluster and keep it reachable",
     load: async () => (await import("./agent/command.ts")).agentCommand,
   },
+  {
+    name: "status",
+    summary: "Show how this host's server or agent is, what is wrong, since when, and what to do",
+    load: async () => (await import("./status/command.ts")).statusCommand,
+  },
   tokenCommand,
   nodeCommand,
   certificateCommand,

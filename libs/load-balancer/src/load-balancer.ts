@@ -259,9 +259,9 @@ class TcpLoadBalancer implements LoadBalancer {
     try {
       await probe.check(address, abort.signal);
     } catch (error) {
-      const reason = abort.signal.aborted
-        ? `health check got no answer within ${checkTimeoutMs} ms`
-        : `health check failed: ${errorMessage(error)}`;
+      const late = abort.signal.aborted;
+      const cause = late && errorCode(error) === "ABORT_ERR" ? "it does not answer" : errorMessage(error);
+      const reason = `health check failed: ${cause}${late ? ` within ${checkTimeoutMs} ms` : ""}`;
       verdict = { result: "failed", reason };
     }
     timer.cancel();

@@ -2,7 +2,9 @@ import { Agent, request } from "node:https";
 import { KeelsonError } from "@keelson/service";
 import { splitAddress } from "./address.ts";
 
-/** Asks a server whether it answers; rejects with the reason when it does not. */
+/**
+ * Asks a server whether it answers; rejects with the reason when it does not. Ended by its signal, it says how far it got.
+ */
 export interface HealthProbe {
   check(address: string, signal: AbortSignal): Promise<void>;
   close(): void;
@@ -25,6 +27,7 @@ export function createHttpsProbe(options: HttpsProbeOptions): HealthProbe {
     const { host, port } = splitAddress(address);
     const ca = options.ca();
     return new Promise((resolve) => {
+      let connected = false;
       const req = request({
         host,
         port,
@@ -48,7 +51,14 @@ export function createHttpsProbe(options: HttpsProbeOptions): HealthProbe {
           ),
         );
       });
-      req.once("error", (error) => resolve({ reused: req.reusedSocket, error }));
+      req.once("socket", (socket) => {
+        if (!socket.connecting) connected = true;
+        else socket.once("connect", () => (connected = true));
+      });
+      req.once("error", (error) => {
+        const reused = req.reusedSocket;
+        resolve({ reused, error: signal.aborted && !reused ? silence(connected) : error });
+      });
       req.end();
     });
   };
@@ -60,4 +70,11 @@ export function createHttpsProbe(options: HttpsProbeOptions): HealthProbe {
     },
     close: () => agent.destroy(),
   };
+}
+
+/** The two silences mean different things to whoever mends them: a process that hangs, or a host that is not there. */
+function silence(connected: boolean): KeelsonError {
+  return connected
+    ? new KeelsonError("load-balancer/no-answer", "it accepts connections but does not answer")
+    : new KeelsonError("load-balancer/no-connection", "no connection to it can be made");
 }

@@ -24,11 +24,8 @@ export interface ServerStatus {
   registration: boolean;
   /** In the list that the cluster published. */
   listed: boolean;
-}
-
-interface Server extends ServerStatus {
-  /** Its last check or dial failed: whoever is connected to it may wait in vain. */
-  down: boolean;
+  /** Its last check or dial failed, so whoever is connected to it may wait in vain: since when, and why; else undefined. */
+  down: { sinceMs: number; reason: string } | undefined;
 }
 
 /** How long a confirmed server stays preferred over those that were healthy before. */
@@ -45,7 +42,7 @@ const leaveGraceMs = 5_000;
  * {@link ServerList.candidates} is the order in which a new connection tries them.
  */
 export class ServerList {
-  readonly #servers = new Map<string, Server>();
+  readonly #servers = new Map<string, ServerStatus>();
   readonly #now: () => number;
   #effects: ListEffect[] = [];
 
@@ -78,7 +75,11 @@ export class ServerList {
       if (!server.listed || addresses.includes(server.address)) continue;
       server.listed = false;
       if (server.registration) {
-        this.#closeConnections(server, "the cluster no longer lists this server", server.down ? 0 : leaveGraceMs);
+        this.#closeConnections(
+          server,
+          "the cluster no longer lists this server",
+          server.down === undefined ? leaveGraceMs : 0,
+        );
         this.#move(server, "standby", "registration address that the cluster does not list");
       } else {
         this.#dropIfUnwanted(server, "the cluster no longer lists this server");
@@ -105,7 +106,7 @@ export class ServerList {
   status(): readonly ServerStatus[] {
     return [...this.#servers.values()]
       .sort((a, b) => preference(b.state) - preference(a.state) || a.address.localeCompare(b.address))
-      .map(({ down: _, ...status }) => status);
+      .map((server) => ({ ...server }));
   }
 
   /** A connection to the server was opened for a client. */
@@ -146,9 +147,9 @@ export class ServerList {
     return this.#take();
   }
 
-  #succeed(server: Server, by: "dial" | "check", reason: string): ListEffect[] {
+  #succeed(server: ServerStatus, by: "dial" | "check", reason: string): ListEffect[] {
     // A connection that opens shows little: a stopped process accepts them too.
-    if (by === "check") server.down = false;
+    if (by === "check") server.down = undefined;
     switch (server.state) {
       case "unchecked":
       case "failed":
@@ -175,7 +176,7 @@ export class ServerList {
   }
 
   /** The server becomes the one that serves, unless another active one has more connections. */
-  #activate(server: Server): void {
+  #activate(server: ServerStatus): void {
     for (const peer of this.#servers.values()) {
       if (peer === server || peer.state !== "active") continue;
       if (peer.connections > server.connections) {
@@ -193,13 +194,13 @@ export class ServerList {
     this.#move(server, "active", "serves new connections");
   }
 
-  #fail(server: Server, reason: string): void {
+  #fail(server: ServerStatus, reason: string): void {
     if (server.state === "invalid") return;
-    server.down = true;
+    server.down = { sinceMs: server.down?.sinceMs ?? this.#now(), reason };
     if (server.state === "standby") server.reason = `registration address, last failure: ${reason}`;
     else this.#move(server, "failed", reason);
     const elsewhere = [...this.#servers.values()].find(
-      (peer) => peer !== server && !peer.down && preference(peer.state) > preference("standby"),
+      (peer) => peer !== server && peer.down === undefined && preference(peer.state) > preference("standby"),
     );
     if (elsewhere !== undefined) this.#closeConnections(server, reason);
   }
@@ -208,13 +209,14 @@ export class ServerList {
    * Connections of a server that is down are closed, so that clients notice at once and come back elsewhere: when it fails,
    * or, while there was no elsewhere, as soon as one is confirmed. A lone server that pauses for a moment keeps its watches.
    */
-  #leaveTheDown(confirmed: Server): void {
+  #leaveTheDown(confirmed: ServerStatus): void {
     for (const peer of this.#servers.values()) {
-      if (peer !== confirmed && peer.down) this.#closeConnections(peer, `${peer.reason}; ${confirmed.address} answers`);
+      if (peer === confirmed || peer.down === undefined) continue;
+      this.#closeConnections(peer, `${peer.reason}; ${confirmed.address} answers`);
     }
   }
 
-  #list(server: Server): void {
+  #list(server: ServerStatus): void {
     server.listed = true;
     this.#move(server, "unchecked", "listed by the cluster");
   }
@@ -229,28 +231,28 @@ export class ServerList {
       reason,
       sinceMs: this.#now(),
       connections: 0,
-      down: false,
+      down: undefined,
       ...kind,
     });
     this.#effects.push({ kind: "state", address, from: "invalid", to: state, reason });
   }
 
-  #dropIfUnwanted(server: Server, reason: string): void {
+  #dropIfUnwanted(server: ServerStatus, reason: string): void {
     if (server.registration || server.listed || server.state === "invalid") return;
     this.#move(server, "invalid", reason);
-    this.#closeConnections(server, reason, server.down ? 0 : leaveGraceMs);
+    this.#closeConnections(server, reason, server.down === undefined ? leaveGraceMs : 0);
     this.#forgetIfDone(server);
   }
 
-  #forgetIfDone(server: Server): void {
+  #forgetIfDone(server: ServerStatus): void {
     if (server.state === "invalid" && server.connections <= 0) this.#servers.delete(server.address);
   }
 
-  #closeConnections({ address, connections }: Server, reason: string, graceMs = 0): void {
+  #closeConnections({ address, connections }: ServerStatus, reason: string, graceMs = 0): void {
     if (connections > 0) this.#effects.push({ kind: "close-connections", address, reason, graceMs });
   }
 
-  #move(server: Server, to: ServerState, reason: string): void {
+  #move(server: ServerStatus, to: ServerState, reason: string): void {
     const from = server.state;
     server.reason = reason;
     if (from === to) return;

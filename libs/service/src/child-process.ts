@@ -74,6 +74,7 @@ export class SupervisedChild implements Service {
   readonly #clock: Clock;
   readonly #backoff: Backoff;
   #state: ChildState = "stopped";
+  #sinceMs: number;
   #process: ChildProcess | undefined;
   #exited: Promise<ChildExit> | undefined;
   #restartTimer: Timer | undefined;
@@ -89,10 +90,16 @@ export class SupervisedChild implements Service {
     this.#log = (deps.log ?? silentLogger).child({ component: options.name });
     this.#clock = deps.clock ?? systemClock;
     this.#backoff = new Backoff(options.backoff ?? { initialMs: 500, maxMs: 30_000 });
+    this.#sinceMs = this.#clock.monotonic();
   }
 
   get state(): ChildState {
     return this.#state;
+  }
+
+  /** When it became ready, or when it last was; of the monotonic clock. */
+  get sinceMs(): number {
+    return this.#sinceMs;
   }
 
   /** Process id while it runs. */
@@ -113,7 +120,7 @@ export class SupervisedChild implements Service {
   /** Starts the child and waits until it is ready. Throws `child/not-found`, `child/ended`, `child/not-ready`. */
   async start(): Promise<void> {
     if (this.#state !== "stopped" && this.#state !== "ended") return this.whenReady();
-    this.#state = "starting";
+    this.#enter("starting");
     this.#keepAlive = setInterval(() => {}, 3_600_000);
     await this.#endOrphan();
     this.#backoff.reset();
@@ -147,7 +154,7 @@ export class SupervisedChild implements Service {
   }
 
   async stop(): Promise<void> {
-    this.#state = "stopped";
+    this.#enter("stopped");
     clearInterval(this.#keepAlive);
     this.#restartTimer?.cancel();
     this.#readiness?.abort();
@@ -176,7 +183,7 @@ export class SupervisedChild implements Service {
       detached: true,
     });
     this.#process = child;
-    this.#state = "starting";
+    this.#enter("starting");
     const onLine = (line: string): void => {
       lastLines.push(line);
       if (lastLines.length > keptLines) lastLines.shift();
@@ -222,7 +229,7 @@ export class SupervisedChild implements Service {
     check.then(
       () => {
         if (signal.aborted || this.#process !== child) return;
-        this.#state = "ready";
+        this.#enter("ready");
         this.#settle(undefined);
       },
       (error: unknown) => {
@@ -240,7 +247,7 @@ export class SupervisedChild implements Service {
   #onSpawnFailure(error: Error): void {
     const { name, command } = this.#options;
     this.#process = undefined;
-    this.#state = "ended";
+    this.#enter("ended");
     this.#settle(
       new KeelsonError("child/not-found", `cannot run ${name}: ${errorMessage(error)}`, {
         hint: errorCode(error) === "ENOENT" ? `install ${name}, or name its path (tried ${command})` : undefined,
@@ -258,18 +265,23 @@ export class SupervisedChild implements Service {
     const how = exit.signal ?? `code ${exit.code}`;
     if (!(this.#options.onExit?.(exit) ?? true)) {
       this.#log.info({ exit: how }, "ended and is not started again");
-      this.#state = "ended";
+      this.#enter("ended");
       this.#settle(this.#failure("child/ended", `ended (${how})`));
       return;
     }
     if (exit.uptimeMs >= (this.#options.stableAfterMs ?? 10_000)) this.#backoff.reset();
     const delayMs = this.#backoff.next();
     this.#log.warn({ exit: how, delayMs: Math.round(delayMs) }, "ended, will be started again");
-    this.#state = "waiting";
+    this.#enter("waiting");
     this.#restartTimer = this.#clock.setTimeout(() => {
       this.#restarts++;
       this.#launch();
     }, delayMs);
+  }
+
+  #enter(state: ChildState): void {
+    if ((state === "ready") !== (this.#state === "ready")) this.#sinceMs = this.#clock.monotonic();
+    this.#state = state;
   }
 
   #failure(code: string, what: string): KeelsonError {

@@ -27,3 +27,5 @@ export {
   type RawOptions,
   resolveOptions,
 } from "./options.ts";
+export { type Problem, sinceAgo } from "./problem.ts";
+export { StatusSocket } from "./status-socket.ts";

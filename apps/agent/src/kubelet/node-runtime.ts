@@ -1,13 +1,24 @@
 import { access, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Clock, http, KeelsonError, type Logger, type Service, SupervisedChild } from "@keelson/service";
+import {
+  type Clock,
+  errorMessage,
+  http,
+  KeelsonError,
+  type Logger,
+  type Service,
+  SupervisedChild,
+  sleep,
+} from "@keelson/service";
 import type { AgentLayout } from "../layout.ts";
 
 /** Where a distribution's containerd listens. */
 const systemContainerd = "/run/containerd/containerd.sock";
 const healthzPort = 10_248;
-/** A node without a kubelet is of no use, so it is started again and again; only a missing program ends the attempts. */
+/** A node without a kubelet is of no use, so it is started again and again. */
 const patienceMs = 2 ** 31 - 1;
+/** A program that cannot be run (missing, or just being replaced) is tried again after this time. */
+const missingRetryMs = 5_000;
 
 export interface NodeRuntimeInput {
   kubeletPath: string;
@@ -21,27 +32,82 @@ export interface NodeRuntimeInput {
 export class NodeRuntime implements Service {
   readonly #input: NodeRuntimeInput;
   readonly #deps: { log: Logger; clock: Clock };
+  readonly #createdMs: number;
+  readonly #stop = new AbortController();
   #containerd: SupervisedChild | undefined;
   #kubelet: SupervisedChild | undefined;
+  /** Why it could not be started, the last time. */
+  #failure: string | undefined;
 
   constructor(input: NodeRuntimeInput, deps: { log: Logger; clock: Clock }) {
     this.#input = input;
     this.#deps = deps;
+    this.#createdMs = deps.clock.monotonic();
   }
 
-  get running(): boolean {
-    return this.#kubelet?.state === "ready";
+  /** How it goes; the moment is of the monotonic clock. */
+  get status(): {
+    state: "registering" | "ready" | "failing";
+    sinceMs: number;
+    reason: string | undefined;
+    restarts: number;
+  } {
+    const { state = "stopped", restarts = 0, sinceMs = this.#createdMs, lastExit } = this.#kubelet ?? {};
+    if (state === "ready") return { state: "ready", sinceMs, reason: undefined, restarts };
+    const lastLine = lastExit?.lastLines.at(-1);
+    const ended =
+      lastExit && `it ended (${lastExit.signal ?? `code ${lastExit.code}`})${lastLine ? `: ${lastLine}` : ""}`;
+    const reason = this.#failure ?? ended;
+    return { state: reason === undefined ? "registering" : "failing", sinceMs, reason, restarts };
   }
 
-  get restarts(): number {
-    return this.#kubelet?.restarts ?? 0;
-  }
-
+  /** Begins; programs come up in the background and are kept running whatever happens to them. */
   async start(): Promise<void> {
+    this.#keepRunning().catch((error: unknown) => {
+      if (!this.#stop.signal.aborted) this.#deps.log.error({ err: error }, "the kubelet is no longer kept running");
+    });
+  }
+
+  /** Starts the kubelet again, with its current files: it reads its serving certificate only once. */
+  async restart(): Promise<void> {
+    if (this.#kubelet?.state === "ready") await this.#kubelet.restart();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#kubelet?.stop();
+    await this.#containerd?.stop();
+  }
+
+  async #keepRunning(): Promise<void> {
+    const { signal } = this.#stop;
+    for (;;) {
+      const { state } = this.#kubelet ?? {};
+      if (state === undefined || state === "ended") await this.#tryStart();
+      await sleep(missingRetryMs, signal);
+    }
+  }
+
+  async #tryStart(): Promise<void> {
+    try {
+      this.#kubelet ??= await this.#createKubelet();
+      if (this.#stop.signal.aborted) return;
+      await this.#kubelet.start();
+      this.#failure = undefined;
+    } catch (error) {
+      const message = errorMessage(error);
+      if (this.#stop.signal.aborted || message === this.#failure) return;
+      this.#failure = message;
+      const hint = error instanceof KeelsonError ? error.hint : undefined;
+      this.#deps.log.error({ hint }, `kubelet does not run: ${message}`);
+    }
+  }
+
+  async #createKubelet(): Promise<SupervisedChild> {
     const { layout, kubeletPath, kubeletArguments } = this.#input;
     await mkdir(layout.podManifests, { recursive: true, mode: 0o755 });
     const endpoint = await this.#runtimeEndpoint();
-    this.#kubelet = new SupervisedChild(
+    return new SupervisedChild(
       {
         name: "kubelet",
         command: kubeletPath,
@@ -52,17 +118,6 @@ export class NodeRuntime implements Service {
       },
       this.#deps,
     );
-    await this.#kubelet.start();
-  }
-
-  /** Starts the kubelet again, with its current files: it reads its serving certificate only once. */
-  async restart(): Promise<void> {
-    await this.#kubelet?.restart();
-  }
-
-  async stop(): Promise<void> {
-    await this.#kubelet?.stop();
-    await this.#containerd?.stop();
   }
 
   async #runtimeEndpoint(): Promise<string> {
@@ -73,7 +128,7 @@ export class NodeRuntime implements Service {
     if (await exists(systemContainerd)) return `unix://${systemContainerd}`;
     const root = join(layout.root, "containerd");
     const socket = join(root, "containerd.sock");
-    this.#containerd = new SupervisedChild(
+    this.#containerd ??= new SupervisedChild(
       {
         name: "containerd",
         command: "containerd",

@@ -35,6 +35,7 @@ export class NodeKeeper {
   readonly #backoff = new Backoff({ initialMs: 200, maxMs: 5_000 });
   readonly #readySince: string;
   #state: NodeState = { state: "registering", reason: undefined };
+  #sinceMs: number;
   #timer: Timer | undefined;
   #stopped = false;
   #lease: Lease | undefined;
@@ -48,10 +49,12 @@ export class NodeKeeper {
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#readySince = this.#now();
+    this.#sinceMs = deps.clock.monotonic();
   }
 
-  get state(): NodeState {
-    return this.#state;
+  /** Where it stands, and since when by the monotonic clock. */
+  get status(): NodeState & { sinceMs: number } {
+    return { ...this.#state, sinceMs: this.#sinceMs };
   }
 
   /** Starts registering in the background; the promise resolves when the Node is there. */
@@ -185,6 +188,7 @@ export class NodeKeeper {
     const before = this.#state;
     if (before.state === "deleted") return;
     this.#state = state;
+    if (state.state !== before.state) this.#sinceMs = this.#clock.monotonic();
     if (state.state === before.state && !("reason" in state && "reason" in before && state.reason !== before.reason))
       return;
     const node = this.#facts.name;

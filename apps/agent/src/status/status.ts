@@ -1,82 +1,154 @@
-import type { ServerStatus } from "@keelson/load-balancer";
+import type { LoadBalancer, ServerState } from "@keelson/load-balancer";
 import { readCertificate } from "@keelson/pki/csr";
+import { type Clock, type Problem, sinceAgo } from "@keelson/service";
+import type { Joined } from "../join/join.ts";
+import type { Joiner, TokenFit } from "../join/joiner.ts";
 import type { LeafName } from "../layout.ts";
-import type { NodeState } from "../node/node-keeper.ts";
-import type { TunnelStatus } from "../tunnel/tunnel-client.ts";
+import type { Membership } from "../membership.ts";
+import type { TunnelSet } from "../tunnel/tunnel-set.ts";
+import type { LostServers } from "./lost-servers.ts";
+import { problemsOf } from "./problems.ts";
 
-/** How far the agent is on its way into the cluster. */
-export type JoinState =
-  | { state: "joining"; attempt: number; error: { message: string; hint: string | undefined } | undefined }
-  | { state: "joined" };
-
-export interface CertificateStatus {
-  name: LeafName;
-  notAfter: string;
-  expired: boolean;
-}
-
-/** Everything `keelson status` shows of an agent, as data. */
+/** Everything `keelson status` shows of an agent, as data. Moments are ISO 8601. */
 export interface AgentStatus {
   nodeName: string;
+  startedAt: string;
   registrationServers: readonly string[];
-  /** `ok` when the token was accepted, `rejected` or `unknown` otherwise. */
-  token: "ok" | "rejected" | "unknown";
-  join: JoinState;
-  loadBalancer: { address: string; connections: number; servers: readonly (ServerStatus & { ageMs: number })[] };
-  tunnels: readonly TunnelStatus[];
-  node: NodeState | { state: "kubelet"; running: boolean; restarts: number };
-  certificates: readonly CertificateStatus[];
-  /** Our clock minus the server's, in milliseconds; undefined before the first answer. */
+  token: TokenFit;
+  join: {
+    state: "joining" | "joined";
+    since: string;
+    /** Failed so far. */
+    attempts: number;
+    error: { message: string; hint: string | undefined } | undefined;
+  };
+  loadBalancer: { address: string; connections: number; servers: readonly ServerView[] };
+  tunnels: readonly TunnelView[];
+  node: NodeView;
+  certificates: readonly CertificateView[];
+  /** Our clock minus the servers', in milliseconds; undefined before the first answer. */
   clockOffsetMs: number | undefined;
-  /** What is wrong, in sentences; empty when all is well. */
-  problems: readonly string[];
+  /** Servers that went down and have left the cluster's list since. */
+  lostServers: readonly { address: string; since: string; reason: string }[];
+  /** What is wrong; empty when all is well. */
+  problems: readonly Problem[];
 }
 
-/** The certificates an agent holds and how long they last. */
-export function certificateStatus(
-  leaves: Readonly<Record<LeafName, { certPem: string }>>,
-  nowMs: number,
-): CertificateStatus[] {
+/** A server in the load balancer. */
+export interface ServerView {
+  address: string;
+  state: ServerState;
+  /** When it entered the state. */
+  since: string;
+  /** Why it is in it. */
+  reason: string;
+  connections: number;
+  registration: boolean;
+  listed: boolean;
+  /** Since when its checks and dials fail, and why; undefined while they do not. */
+  down: { since: string; reason: string } | undefined;
+}
+
+/** A tunnel, open or wanted. */
+export interface TunnelView {
+  address: string;
+  state: "connecting" | "open" | "waiting";
+  /** When it opened, or when it was last open. */
+  since: string;
+  peer: "keelson" | "k3s" | undefined;
+  streams: number;
+  roundTripMs: number | undefined;
+  bytesIn: number;
+  bytesOut: number;
+  leaving: boolean;
+  lastError: string | undefined;
+}
+
+export interface NodeView {
+  /** `kubelet`: a kubelet keeps the Node; else we do. */
+  keeper: "agent" | "kubelet";
+  state: "registering" | "ready" | "failing" | "deleted";
+  since: string;
+  reason: string | undefined;
+  /** How often the kubelet was started again. */
+  restarts: number | undefined;
+}
+
+export interface CertificateView {
+  name: LeafName;
+  notAfter: string;
+  daysLeft: number;
+}
+
+/** What a status is made of; parts that are not there yet are undefined. */
+export interface StatusSources {
+  nodeName: string;
+  startedAtMs: number;
+  registrationServers: readonly string[];
+  loadBalancerUrl: string;
+  balancer: LoadBalancer | undefined;
+  joiner: Joiner | undefined;
+  joined: Joined | undefined;
+  tunnels: TunnelSet | undefined;
+  membership: Membership | undefined;
+  lost: LostServers;
+}
+
+const dayMs = 86_400_000;
+
+export function collectStatus(sources: StatusSources, clock: Clock): AgentStatus {
+  const { balancer, joiner, joined, tunnels, membership } = sources;
+  const nowMs = clock.now();
+  const monotonicMs = clock.monotonic();
+  const moment = (sinceMs: number): string => sinceAgo(monotonicMs - sinceMs, nowMs);
+  const started = new Date(sources.startedAtMs).toISOString();
+  const progress = joiner?.progress;
+  const status: Omit<AgentStatus, "problems"> = {
+    nodeName: sources.nodeName,
+    startedAt: started,
+    registrationServers: sources.registrationServers,
+    token: joiner?.tokenFit ?? "unknown",
+    join: {
+      state: progress?.state ?? "joining",
+      since: progress === undefined ? started : moment(progress.sinceMs),
+      attempts: progress?.state === "joining" ? progress.attempts : 0,
+      error: progress?.state === "joining" ? progress.error : undefined,
+    },
+    loadBalancer: {
+      address: sources.loadBalancerUrl,
+      connections: balancer?.connections ?? 0,
+      servers: (balancer?.servers() ?? []).map(({ sinceMs, down, ...server }) => ({
+        ...server,
+        since: moment(sinceMs),
+        down: down === undefined ? undefined : { since: moment(down.sinceMs), reason: down.reason },
+      })),
+    },
+    tunnels: (tunnels?.status() ?? []).map(({ sinceMs, ...tunnel }) => ({ ...tunnel, since: moment(sinceMs) })),
+    node: nodeView(membership, started, moment),
+    certificates: joined === undefined ? [] : certificates(joined, nowMs),
+    clockOffsetMs: joiner?.clockSkew?.skewMs,
+    lostServers: sources.lost
+      .list()
+      .map(({ address, sinceMs, reason }) => ({ address, since: moment(sinceMs), reason })),
+  };
+  return { ...status, problems: problemsOf(status) };
+}
+
+function nodeView(membership: Membership | undefined, started: string, moment: (sinceMs: number) => string): NodeView {
+  if (membership === undefined) {
+    return { keeper: "agent", state: "registering", since: started, reason: undefined, restarts: undefined };
+  }
+  const { sinceMs, ...status } = membership.status;
+  return { ...status, since: moment(sinceMs) };
+}
+
+function certificates({ leaves }: Joined, nowMs: number): CertificateView[] {
   return Object.entries(leaves).map(([name, { certPem }]) => {
     const { notAfterMs } = readCertificate(certPem);
-    return { name: name as LeafName, notAfter: new Date(notAfterMs).toISOString(), expired: notAfterMs <= nowMs };
+    return {
+      name: name as LeafName,
+      notAfter: new Date(notAfterMs).toISOString(),
+      daysLeft: Math.floor((notAfterMs - nowMs) / dayMs),
+    };
   });
-}
-
-/** Says what is wrong and since when, for people who do not know the parts. */
-export function problemsOf(status: Omit<AgentStatus, "problems">): string[] {
-  const problems: string[] = [];
-  const { join, loadBalancer, tunnels, node, certificates, clockOffsetMs } = status;
-  if (join.state === "joining" && join.error !== undefined) {
-    const hint = join.error.hint === undefined ? "" : ` (${join.error.hint})`;
-    problems.push(`not joined after ${join.attempt} attempt(s): ${join.error.message}${hint}`);
-  }
-  for (const { address, state, reason, ageMs } of loadBalancer.servers) {
-    if (state === "failed") problems.push(`server ${address} is down for ${age(ageMs)}: ${reason}`);
-  }
-  const usable = loadBalancer.servers.filter(({ state }) => state !== "failed" && state !== "invalid");
-  if (usable.length === 0) problems.push("no server can be reached: API calls through this node fail");
-  for (const { address, state, sinceMs, lastError, leaving } of tunnels) {
-    if (leaving) problems.push(`server ${address} is shutting down`);
-    else if (state !== "open" && lastError !== undefined) {
-      problems.push(`no tunnel to ${address} for ${age(sinceMs)}: ${lastError}; logs and exec through it fail`);
-    }
-  }
-  if (node.state === "failing") problems.push(`the node's heartbeat fails: ${node.reason}`);
-  if (node.state === "deleted") problems.push("the Node object was deleted: start the agent again to register it");
-  if (node.state === "kubelet" && !node.running) problems.push("the kubelet does not run");
-  for (const { name, expired, notAfter } of certificates) {
-    if (expired) problems.push(`certificate ${name} expired at ${notAfter}`);
-  }
-  if (clockOffsetMs !== undefined && Math.abs(clockOffsetMs) > 5_000) {
-    const direction = clockOffsetMs > 0 ? "ahead of" : "behind";
-    problems.push(`this host's clock is ${age(Math.abs(clockOffsetMs))} ${direction} the server's`);
-  }
-  return problems;
-}
-
-function age(ms: number): string {
-  if (ms < 120_000) return `${Math.round(ms / 1_000)} s`;
-  if (ms < 7_200_000) return `${Math.round(ms / 60_000)} min`;
-  return `${Math.round(ms / 3_600_000)} h`;
 }

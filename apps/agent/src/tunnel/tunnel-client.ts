@@ -8,7 +8,7 @@ import { type ConnectPolicy, serveConnect } from "./serve-connect.ts";
 export interface TunnelStatus {
   address: string;
   state: "connecting" | "open" | "waiting";
-  /** Milliseconds since it opened, or since it is not open. */
+  /** When it opened, or when it was last open; of the monotonic clock. */
   sinceMs: number;
   /** `keelson` with extensions, `k3s` without. */
   peer: "keelson" | "k3s" | undefined;
@@ -87,7 +87,7 @@ export class TunnelClient {
     return {
       address: this.address,
       state: this.#state,
-      sinceMs: this.#deps.clock.monotonic() - this.#stateSinceMs,
+      sinceMs: this.#stateSinceMs,
       peer: this.#peer,
       streams: stats?.streams ?? 0,
       roundTripMs: stats?.roundTripMs,

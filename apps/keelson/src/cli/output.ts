@@ -25,3 +25,10 @@ export async function printList<T>(
       throw new KeelsonError("option/invalid", `--output must be table, json or yaml, got "${format}"`);
   }
 }
+
+/** Prints one object in a machine's form. */
+export async function printObject(print: (line: string) => void, format: string, object: unknown): Promise<void> {
+  if (format === "json") return print(JSON.stringify(object, undefined, 2));
+  if (format === "yaml") return print((await import("yaml")).stringify(object).trimEnd());
+  throw new KeelsonError("option/invalid", `--output must be text, json or yaml, got "${format}"`);
+}

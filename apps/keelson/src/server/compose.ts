@@ -4,6 +4,7 @@ import { createGateway, type Gateway } from "@keelson/gateway";
 import { createKubeClient, type KubeClient } from "@keelson/kube-client";
 import { createRegistration, type Registration } from "@keelson/registration";
 import { type Dependencies, KeelsonError, Lifecycle, type Service, writeFileAtomic } from "@keelson/service";
+import { ServerMonitor } from "../status/server-monitor.ts";
 import type { ReportStep } from "../steps.ts";
 import { clusterSettings } from "./cluster-settings.ts";
 import type { ServerConfig } from "./config.ts";
@@ -20,12 +21,17 @@ export class Server implements Service {
   readonly #report: ReportStep;
   readonly #lifecycle: Lifecycle;
   readonly #kubeApi: KubeApiPart;
+  readonly #monitor: ServerMonitor;
 
   constructor(config: ServerConfig, deps: Dependencies, report: ReportStep) {
     this.#config = config;
     this.#deps = deps;
-    this.#report = report;
     this.#lifecycle = new Lifecycle(deps.log);
+    this.#monitor = new ServerMonitor(config, this.#part("status"));
+    this.#report = (step, detail) => {
+      this.#monitor.reached(step, detail);
+      report(step, detail);
+    };
     const gatewayUrl = `https://${loopbackOf(config.bindAddress)}:${config.httpsPort}`;
     this.#kubeApi = createKubeApiPart(config, gatewayUrl, this.#part("kube-api"));
   }
@@ -33,6 +39,7 @@ export class Server implements Service {
   async start(): Promise<void> {
     const { dataDir } = this.#config;
     await makeDirectory(join(dataDir, "server", "db"));
+    await this.#lifecycle.run("status", this.#monitor);
     const part = await createDatastorePart(this.#config, this.#part("datastore"));
     const registration = this.#createRegistration(part);
     if (part.sharesIdentity) {
@@ -51,7 +58,9 @@ export class Server implements Service {
     registration.onCertificatesRenewed((files) => {
       if (files.includes("client-admin")) void this.#rewriteKubeconfig(registration);
     });
-    if (part.embedded !== undefined) await part.embedded.attach(await this.#kubeClient(registration));
+    const kube = await this.#kubeClient(registration);
+    if (part.embedded !== undefined) await part.embedded.attach(kube);
+    await this.#monitor.watch({ datastore: part.client, kube, gateway, paths: registration.paths });
     await this.#startAgent(registration, gateway);
     this.#report("ready", `https://${gateway.address.host}:${gateway.address.port}`);
   }

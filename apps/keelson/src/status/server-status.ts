@@ -1,0 +1,56 @@
+import type { Problem } from "@keelson/service";
+
+/** Everything `keelson status` shows of a server, as data. Moments are ISO 8601. */
+export interface ServerStatus {
+  nodeName: string;
+  startedAt: string;
+  /** `https://host:port` that agents are told. */
+  address: string;
+  /** The stations of its start, as they were reached; `ready` is the last. */
+  steps: readonly { step: string; detail: string; at: string }[];
+  parts: readonly PartView[];
+  servers: readonly PeerView[];
+  tunnels: readonly TunnelSessionView[];
+  nodesWithoutTunnel: readonly { nodeName: string; since: string }[];
+  certificates: readonly ServerCertificateView[];
+  /** What is wrong; empty when all is well. */
+  problems: readonly Problem[];
+}
+
+export interface PartView {
+  name: string;
+  working: boolean;
+  since: string;
+  reason: string | undefined;
+  roundTripMs: number | undefined;
+}
+
+/** A server of the cluster, ourselves included. */
+export interface PeerView {
+  address: string;
+  own: boolean;
+  listed: boolean;
+  answers: boolean;
+  since: string;
+  reason: string;
+}
+
+/** The tunnel of an agent to this server. */
+export interface TunnelSessionView {
+  nodeName: string;
+  remote: string;
+  peer: "keelson" | "k3s";
+  since: string;
+  streams: number;
+  roundTripMs: number | undefined;
+  silentMs: number;
+  leaving: boolean;
+}
+
+export interface ServerCertificateView {
+  file: string;
+  isCa: boolean;
+  notAfter: string;
+  daysLeft: number;
+  status: "ok" | "expiring" | "expired" | "unreadable";
+}
