@@ -1,11 +1,14 @@
 import { createSecureContext } from "node:tls";
-import type { CaBundles, RegistrationClient } from "@keelson/protocol/supervisor";
+import { createKubeClient } from "@keelson/kube-client";
+import type { Answer, CaBundles, RegistrationClient } from "@keelson/protocol/supervisor";
 import { type Dependencies, Health, KeelsonError, Lifecycle, type Service, withDefaults } from "@keelson/service";
 import { Authenticator } from "./identity/authenticator.ts";
 import { PeerIdentities } from "./identity/peer-identities.ts";
 import { InFlight } from "./limits/in-flight.ts";
 import { ListenerCertificate } from "./listener/listener-certificate.ts";
-import { contextOptions, PublicPort, type PublicPortOptions, type PublicPortTls } from "./listener/public-port.ts";
+import { ListenerSecret } from "./listener/listener-secret.ts";
+import { PublicPort, type PublicPortOptions } from "./listener/public-port.ts";
+import { contextOptions, type PublicPortTls } from "./listener/tls-context.ts";
 import { GatewayMetrics } from "./ops/gateway-metrics.ts";
 import { OpsListener } from "./ops/ops-listener.ts";
 import { Router } from "./router.ts";
@@ -37,6 +40,8 @@ export interface GatewayConfig {
   staticDirectory?: string;
   /** The document of `/db/info`; left out where this server runs no etcd member. */
   dbInfo?: () => Promise<string>;
+  /** What `/db/snapshot` is asked to do; left out likewise. */
+  dbSnapshot?: (requestJson: string) => Promise<Answer<string>>;
   /** Plain-HTTP listener with the gateway's own health checks and metrics. */
   ops?: { host: string; port: number };
   limits?: Partial<GatewayLimits>;
@@ -118,7 +123,12 @@ class GatewayService implements Gateway {
     this.#kubeApi = new KubeApiProxy(this.#upstreams, this.#limits, deps);
     this.tunnel = createTunnelHub(config.tunnel ?? {}, deps);
     const directory = config.listenerDirectory === undefined ? {} : { directory: config.listenerDirectory };
-    this.#certificate = new ListenerCertificate(config.registration, directory, () => this.#serveCertificate(), deps);
+    this.#certificate = new ListenerCertificate(
+      config.registration,
+      { ...directory, mirror: this.#mirrorListener() },
+      () => this.#serveCertificate(),
+      deps,
+    );
     this.#addHealthChecks();
   }
 
@@ -176,6 +186,19 @@ class GatewayService implements Gateway {
     if (bundles.serverCaPem !== before?.serverCaPem) await this.#certificate.renew();
   }
 
+  /** Where this gateway has a client of the API, the certificate is also a Secret there. */
+  #mirrorListener(): (secretJson: string) => void {
+    const target = this.#config.tunnel?.kubeApi;
+    if (target === undefined) return () => {};
+    const client = createKubeClient({ ...target, userAgent: "keelson-gateway" });
+    const secret = new ListenerSecret(client, this.#deps);
+    this.#lifecycle.onStop("listener Secret", () => {
+      secret.stop();
+      client.close();
+    });
+    return (secretJson) => secret.show(secretJson);
+  }
+
   #addHealthChecks(): void {
     this.health.add("kube-api", () => this.#upstreams.problem());
     this.health.add("registration", async () => {
@@ -189,7 +212,7 @@ class GatewayService implements Gateway {
 
   #openPort(): PublicPort {
     const { log, clock } = this.#deps;
-    const { listen, registration, staticDirectory, dbInfo, kubeApi } = this.#config;
+    const { listen, registration, staticDirectory, dbInfo, dbSnapshot, kubeApi } = this.#config;
     const router = new Router({
       authenticator: new Authenticator(registration, this.#peers),
       readers: this.#readers,
@@ -200,6 +223,8 @@ class GatewayService implements Gateway {
         caBundles: () => this.#caBundles(),
         staticDirectory,
         dbInfo,
+        dbSnapshot,
+        renewListener: () => this.#certificate.renew(),
         casReplaced: () => this.refresh(),
         log,
         clock,

@@ -11,31 +11,31 @@ async function turns(count: number): Promise<void> {
 test("handshakes start in the order of arrival, a few per turn, so many at once and no more", async () => {
   const queue = new HandshakeQueue(new ManualClock());
   const started: number[] = [];
-  const overs = Array.from({ length: 40 }, (_, index) => queue.push(() => started.push(index)));
+  const overs = Array.from({ length: 400 }, (_, index) => queue.push(() => started.push(index)));
   await turn();
   const perTurn = started.length;
   expect(perTurn).toBeGreaterThan(0);
   expect(perTurn).toBeLessThan(10);
-  await turns(20);
+  await turns(200);
   const limit = started.length;
-  expect(limit).toBeLessThan(40);
+  expect(limit).toBeLessThan(200);
   for (const over of overs) {
     over();
     await turns(2);
   }
-  expect(started).toEqual(Array.from({ length: 40 }, (_, index) => index).slice(0, started.length));
+  expect(started).toEqual(Array.from({ length: 400 }, (_, index) => index).slice(0, started.length));
 });
 
 test("peers that never finish keep nobody out for long", async () => {
   const clock = new ManualClock();
   const queue = new HandshakeQueue(clock);
   let started = 0;
-  for (let index = 0; index < 40; index++) queue.push(() => started++);
+  for (let index = 0; index < 400; index++) queue.push(() => started++);
   for (let round = 0; round < 5; round++) {
-    await turns(20);
+    await turns(100);
     clock.advance(250);
   }
-  expect(started).toBe(40);
+  expect(started).toBe(400);
 });
 
 test("a connection that is gone before its turn costs no turn", async () => {

@@ -3,7 +3,7 @@ import { request } from "node:https";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createKubeClient, resources } from "@keelson/kube-client";
+import { createKubeClient, type KubeObject, resources } from "@keelson/kube-client";
 import { resolveOptions, withDefaults } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkCommand, rotateCaCommand, rotateCommand as rotateCertificates } from "../src/certificate/commands.ts";
@@ -153,6 +153,20 @@ describe("keelson certificate", () => {
       expect(await seen).toBe("ADDED");
     } finally {
       abort.abort();
+      client.close();
+    }
+  });
+
+  it("shows the public port's certificate as a Secret, where K3s has it", async () => {
+    const { server: address, tls } = await readClusterAccess(undefined, dataDir);
+    const client = createKubeClient({ server: address, tls });
+    try {
+      const find = () => client.get<KubeObject & { type?: string }>(resources.secrets, "k3s-serving", "kube-system");
+      await expect.poll(find).toMatchObject({
+        type: "kubernetes.io/tls",
+        metadata: { annotations: { "listener.cattle.io/cn-localhost": "localhost" } },
+      });
+    } finally {
       client.close();
     }
   });

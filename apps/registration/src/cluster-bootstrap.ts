@@ -94,6 +94,17 @@ export class ClusterBootstrap {
     });
   }
 
+  /** Calls back with the contents of each new envelope under the token that is in force then; the returned function ends it. */
+  follow(token: () => string, onContents: (bootstrapJson: string) => Promise<void>): () => void {
+    return this.#store.watch(bootstrapKeyPrefix, (sealed, key) => {
+      if (key !== bootstrapKey(token())) return;
+      const take = async (): Promise<void> => onContents(openBootstrap(token(), sealed));
+      void take().catch((error: unknown) => {
+        this.#log.error({ err: error }, "what another server changed could not be taken over; it is at the next start");
+      });
+    });
+  }
+
   /**
    * Moves the envelope to a new token's key: the new one is complete before the old one goes. `prepareFiles` changes the
    * local files in between. Throws before anything is written when the current envelope cannot be opened.

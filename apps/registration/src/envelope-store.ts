@@ -15,6 +15,6 @@ export interface EnvelopeStore {
   replace(key: string, value: string, revision: number): Promise<boolean>;
   /** Deletes a key that is still at `revision`; false when it is not. */
   delete(key: string, revision: number): Promise<boolean>;
-  /** Calls back with each new value of a key; the returned function ends it. */
-  watch(key: string, onValue: (value: string) => void): () => void;
+  /** Calls back with each new value of the keys that begin with `prefix`; the returned function ends it. */
+  watch(prefix: string, onValue: (value: string, key: string) => void): () => void;
 }

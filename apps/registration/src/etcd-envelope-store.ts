@@ -41,15 +41,18 @@ export function createEtcdEnvelopeStore(client: EtcdClient): EnvelopeStore {
       });
       return succeeded;
     },
-    watch(key, onValue) {
+    watch(prefix, onValue) {
+      const key = Buffer.from(prefix);
       let watch = open();
       let timer: NodeJS.Timeout | undefined;
       function open(): { cancel(): void } {
         return client.watch(
-          { key: Buffer.from(key) },
+          { key, rangeEnd: endOfPrefix(key) },
           {
             onEvents: (events) => {
-              for (const { kv } of events) if (kv !== undefined && kv.value.length > 0) onValue(kv.value.toString());
+              for (const { kv } of events) {
+                if (kv !== undefined && kv.value.length > 0) onValue(kv.value.toString(), kv.key.toString());
+              }
             },
             // Compacted, or the datastore was exchanged: what matters is what comes from now on.
             onEnd: () => {

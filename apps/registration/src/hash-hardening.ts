@@ -74,6 +74,7 @@ export class HashHardening {
       if (!(await this.#api.replaceSecret({ ...full, metadata: { ...secret.metadata, ...full.metadata } }))) return;
       this.#onHardened(hash, password);
     } catch (error) {
+      if (this.#isStopped) return; // the API went with us; the node's next request begins anew
       this.#log.warn({ node: nodeName, reason: errorMessage(error) }, "a node keeps its provisional hash for now");
     }
   }

@@ -65,7 +65,7 @@ export class NodePasswords {
   readonly #defer: (check: DeferredCheck) => void;
   readonly #queue: HashQueue;
   readonly #hardening: HashHardening;
-  readonly #matched = new VerifiedCache(20_000);
+  readonly #matched: VerifiedCache;
   readonly #mismatched = new VerifiedCache(2_000);
   /** First registrations under way: the name is taken from the moment at which its first password arrives. */
   readonly #reservations = new Map<string, Pending>();
@@ -75,11 +75,13 @@ export class NodePasswords {
   constructor(
     options: NodePasswordOptions,
     api: ClusterApi,
+    matched: VerifiedCache,
     clock: Clock,
     log: Logger,
     defer: (check: DeferredCheck) => void,
   ) {
     this.#options = options;
+    this.#matched = matched;
     this.#api = api;
     this.#log = log;
     this.#defer = defer;

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { uniqueNames } from "@keelson/pki";
+import { serverCertificates, uniqueNames } from "@keelson/pki";
 import {
   type Answer,
   type Authentication,
@@ -7,6 +7,7 @@ import {
   type CaBundles,
   type CertificateRequest,
   type Credentials,
+  type LeafSummary,
   type ListenerCertificate,
   type ListenerRequest,
   type RegistrationClient,
@@ -19,12 +20,12 @@ import {
   formatBootstrapData,
   parseBootstrapTokenSecret,
 } from "@keelson/secret-format";
-import { errorMessage, Gauge, KeelsonError, type Service, type Timer } from "@keelson/service";
+import { errorMessage, Gauge, KeelsonError, type Service } from "@keelson/service";
 import { AgentCertificates } from "./agent-certificates.ts";
 import { InternalApi } from "./api/internal-api.ts";
 import { Authenticator } from "./authenticator.ts";
 import { readBootstrapFiles } from "./bootstrap-files.ts";
-import { replaceAuthorities } from "./ca-rotation.ts";
+import { CertificateWarnings } from "./certificate-warnings.ts";
 import type { ClusterApi } from "./cluster-api.ts";
 import { ClusterBootstrap } from "./cluster-bootstrap.ts";
 import { leafLifetime, type RegistrationConfig, type RegistrationDependencies, serverNames } from "./config.ts";
@@ -32,45 +33,46 @@ import { CredentialStore } from "./credentials.ts";
 import { DeferredChecks } from "./deferred-checks.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { embeddedKubeconfig } from "./kubeconfig.ts";
+import { LeafRenewal, type LiveTls } from "./leaf-renewal.ts";
 import { ListenerCertificates } from "./listener-certificates.ts";
 import { NodePasswords } from "./node-passwords.ts";
-import { takeRotationRequest } from "./rotation-request.ts";
 import { ServerIdentity } from "./server-identity.ts";
 import type { ServerPaths } from "./server-paths.ts";
 import { type LeafStatus, ServerPki } from "./server-pki.ts";
+import { SharedAuthorities } from "./shared-authorities.ts";
 import { TokenRotation } from "./token-rotation.ts";
+import { VerifiedCache } from "./verified-cache.ts";
+import { VerifiedCacheFile } from "./verified-cache-file.ts";
 
-/** Leaves are looked at this often; the window before expiry is months. */
-const renewalPeriodMs = 6 * 3_600_000;
-/** How soon a rotation that the command line asks for begins. */
-const requestPeriodMs = 2_000;
+/** Nodes whose password is remembered as verified. */
+const maxVerified = 20_000;
 
 /** Registration: owns the CA keys, the tokens and the node passwords. */
 export class Registration implements Service, RegistrationClient {
-  readonly #dataDir: string;
   readonly #deps: RegistrationDependencies;
   readonly #api: ClusterApi;
   readonly #pki: ServerPki;
   readonly #credentials: CredentialStore;
   readonly #authenticator: Authenticator;
   readonly #passwords: NodePasswords;
+  readonly #verifiedFile: VerifiedCacheFile;
   readonly #deferred: DeferredChecks;
   readonly #housekeeping: Housekeeping;
   readonly #agentCertificates: AgentCertificates;
   readonly #listenerCertificates: ListenerCertificates;
-  readonly #bootstrap: ClusterBootstrap | undefined;
+  readonly #authorities: SharedAuthorities;
   readonly #identity: ServerIdentity;
   readonly #tokenRotation: TokenRotation;
-  readonly #renewalListeners = new Set<(files: readonly string[]) => void>();
+  readonly #renewal: LeafRenewal;
+  readonly #warnings: CertificateWarnings;
   readonly #internalApi: InternalApi | undefined;
+  /** Ends what still waits for other machines when registration is stopped. */
+  readonly #stopped = new AbortController();
   #unfollow: (() => void) | undefined;
   #prepared: Promise<void> | undefined;
-  readonly #timers: Timer[] = [];
-  #renewing = false;
   #serverConfig: ServerConfig | undefined;
 
   constructor(config: RegistrationConfig, deps: RegistrationDependencies) {
-    this.#dataDir = config.dataDir;
     this.#deps = deps;
     const { clock, log, clusterApi: api, envelopes } = deps;
     this.#api = api;
@@ -88,6 +90,7 @@ export class Registration implements Service, RegistrationClient {
     );
     this.#credentials = new CredentialStore(this.#pki.paths);
     this.#authenticator = new Authenticator(this.#credentials, (id) => this.#findBootstrapToken(id), clock);
+    const verified = new VerifiedCache(maxVerified);
     this.#passwords = new NodePasswords(
       {
         ...(config.nodePasswordFile === undefined
@@ -96,13 +99,15 @@ export class Registration implements Service, RegistrationClient {
         // libuv has four threads; one is left to file and name look-ups.
         hashConcurrency: config.hashConcurrency ?? Math.min(3, availableParallelism()),
         maxWaitingHashes: config.maxWaitingHashes ?? 2_000,
-        provisionalAfterMs: config.provisionalAfterMs ?? 500,
+        provisionalAfterMs: config.provisionalAfterMs ?? 100,
       },
       api,
+      verified,
       clock,
       log,
       (check) => this.#deferred.add(check),
     );
+    this.#verifiedFile = new VerifiedCacheFile(verified, this.paths.verifiedNodePasswords, clock, log);
     this.#deferred = new DeferredChecks(
       api,
       ({ nodeName, password }) => this.#passwords.check(nodeName, password),
@@ -117,16 +122,37 @@ export class Registration implements Service, RegistrationClient {
       { configuredNames: names, guardNames: config.tlsSanSecurity ?? true },
       clock,
     );
-    this.#bootstrap = envelopes === undefined ? undefined : new ClusterBootstrap(envelopes, this.paths, clock, log);
-    this.#identity = new ServerIdentity(config, this.#pki, this.#credentials, this.#bootstrap, deps);
-    const shared =
-      envelopes === undefined || this.#bootstrap === undefined
-        ? undefined
-        : { store: envelopes, bootstrap: this.#bootstrap };
+    const bootstrap = envelopes === undefined ? undefined : new ClusterBootstrap(envelopes, this.paths, clock, log);
+    this.#identity = new ServerIdentity(config, this.#pki, this.#credentials, bootstrap, {
+      log,
+      clock,
+      envelopes,
+      signal: this.#stopped.signal,
+    });
+    this.#renewal = new LeafRenewal(this.#pki, config.dataDir, clock, log);
+    this.#authorities = new SharedAuthorities(
+      {
+        pki: this.#pki,
+        credentials: this.#credentials,
+        authenticator: this.#authenticator,
+        renewal: this.#renewal,
+        bootstrap,
+      },
+      clock,
+      log,
+    );
+    this.#warnings = new CertificateWarnings(this.#pki, api, config.nodeName.toLowerCase(), clock, log);
+    const shared = envelopes === undefined || bootstrap === undefined ? undefined : { store: envelopes, bootstrap };
     this.#tokenRotation = new TokenRotation(this.#credentials, this.paths, clock, log, shared);
     if (config.internalApi !== undefined) {
       const listen = { ...config.internalApi, names: uniqueNames(["keelson-registration", ...names]) };
-      this.#internalApi = new InternalApi(listen, this, this.#pki, clock, log);
+      const internalApi = new InternalApi(listen, this, this.#pki, clock, log);
+      this.#internalApi = internalApi;
+      this.#renewal.onRenewed(() => {
+        internalApi.reloadCertificate().catch((error: unknown) => {
+          log.error({ err: error }, "the internal API keeps its old certificate");
+        });
+      });
     }
     this.#registerMetrics();
   }
@@ -157,23 +183,25 @@ export class Registration implements Service, RegistrationClient {
   async start(): Promise<void> {
     await this.prepare();
     await this.#internalApi?.start();
-    await this.#publish();
+    await this.#authorities.start();
+    await this.#verifiedFile.start(this.#pki.deriveKey("verified node passwords"));
     this.#unfollow = this.#tokenRotation.follow();
     this.#housekeeping.start();
-    const { clock } = this.#deps;
-    this.#timers.push(
-      clock.setInterval(() => void this.#renewInBackground(), renewalPeriodMs),
-      clock.setInterval(() => void this.#renewOnRequest(), requestPeriodMs),
-    );
+    this.#renewal.start();
+    this.#warnings.start();
   }
 
   async stop(): Promise<void> {
+    this.#stopped.abort(new KeelsonError("registration/stopped", "registration was stopped"));
     await this.#internalApi?.stop();
-    for (const timer of this.#timers.splice(0)) timer.cancel();
     this.#unfollow?.();
+    this.#authorities.stop();
+    this.#renewal.stop();
+    this.#warnings.stop();
     this.#housekeeping.stop();
     this.#deferred.stop();
     this.#passwords.stop();
+    await this.#verifiedFile.stop();
   }
 
   async authenticate(credentials: Credentials): Promise<Authentication> {
@@ -219,15 +247,7 @@ export class Registration implements Service, RegistrationClient {
   }
 
   async replaceCas(bootstrapJson: string, force: boolean): Promise<Answer<void>> {
-    const changed = await replaceAuthorities(this.#pki, bootstrapJson, force, this.#deps.clock);
-    if (!changed.ok) return changed;
-    const serverCaPem = this.#pki.authority("server").bundlePem;
-    await this.#credentials.reload(serverCaPem);
-    this.#authenticator.trust(this.#pki.authority("client").bundlePem);
-    await this.renewCertificates();
-    await this.#publish();
-    this.#deps.log.info({ authorities: changed.value }, "certificate authorities replaced");
-    return accepted(undefined);
+    return this.#authorities.replace(bootstrapJson, force);
   }
 
   /** Checks the node passwords that were accepted while the API was away; runs by itself every few seconds. */
@@ -240,21 +260,34 @@ export class Registration implements Service, RegistrationClient {
     return this.#pki.leafStatus();
   }
 
+  async leafStatus(): Promise<LeafSummary[]> {
+    const time = (ms: number): string => new Date(ms).toISOString();
+    return (await this.#pki.leafStatus()).map(({ certificate, commonName, notBeforeMs, notAfterMs, plan }) => ({
+      name: certificate.file,
+      commonName,
+      notBefore: time(notBeforeMs),
+      notAfter: time(notAfterMs),
+      renewAt: time(plan.renewAtMs),
+      ...(plan.reason === undefined ? {} : { reason: plan.reason }),
+    }));
+  }
+
+  async renewLeaf(name: string): Promise<Answer<void>> {
+    if (!serverCertificates.some(({ file }) => file === name)) {
+      return refused(404, "certificate/unknown", "there is no such certificate");
+    }
+    await this.renewCertificates([name]);
+    return accepted(undefined);
+  }
+
   /** Reissues the leaves that are due, and those of `files`; tells {@link onCertificatesRenewed}. */
   async renewCertificates(files: readonly string[] = []): Promise<string[]> {
-    const renewed = await this.#pki.renewLeaves(({ file }) => files.includes(file));
-    if (renewed.length > 0) {
-      await this.#internalApi?.reloadCertificate();
-      this.#deps.log.info({ certificates: renewed }, "certificates renewed");
-      for (const listener of this.#renewalListeners) listener(renewed);
-    }
-    return renewed;
+    return this.#renewal.renew(files);
   }
 
   /** Calls back with the files of renewed leaves, so that their users load them without a restart. */
   onCertificatesRenewed(listener: (files: readonly string[]) => void): () => void {
-    this.#renewalListeners.add(listener);
-    return () => this.#renewalListeners.delete(listener);
+    return this.#renewal.onRenewed(listener);
   }
 
   /** Certificate and key of a leaf, by its file below `server/tls` without ending. */
@@ -262,77 +295,15 @@ export class Registration implements Service, RegistrationClient {
     return this.#pki.readPair(file);
   }
 
-  /**
-   * TLS options with a leaf of this server and the server CA, whose fields are always those of today: whoever spreads them
-   * into each connection goes on after a renewal without knowing of it.
-   */
-  async liveTls(file: string): Promise<{ readonly ca: string; readonly cert: string; readonly key: string }> {
-    const read = async () => {
-      const { certPem, keyPem } = await this.#pki.readPair(file);
-      return { ca: this.#pki.authority("server").bundlePem, cert: certPem, key: keyPem };
-    };
-    let current = await read();
-    this.onCertificatesRenewed((files) => {
-      if (!files.includes(file)) return;
-      read().then(
-        (renewed) => {
-          current = renewed;
-        },
-        (error: unknown) =>
-          this.#deps.log.error({ err: error, certificate: file }, "a renewed certificate cannot be read"),
-      );
-    });
-    return {
-      get ca() {
-        return current.ca;
-      },
-      get cert() {
-        return current.cert;
-      },
-      get key() {
-        return current.key;
-      },
-    };
+  /** TLS options with a leaf of this server and the server CA, whose fields are always those of today. */
+  async liveTls(file: string): Promise<LiveTls> {
+    return this.#renewal.liveTls(file);
   }
 
   /** The administrator's kubeconfig with everything embedded, for a server URL that people use. */
   async adminKubeconfig(server: string): Promise<string> {
     const { certPem, keyPem } = await this.#pki.readPair("client-admin");
     return embeddedKubeconfig({ server, caPem: this.#pki.authority("server").bundlePem, certPem, keyPem });
-  }
-
-  async #renewOnRequest(): Promise<void> {
-    try {
-      const files = await takeRotationRequest(this.#dataDir);
-      if (files.length > 0) await this.renewCertificates(files);
-    } catch (error) {
-      this.#deps.log.error({ err: error }, "the certificates that were asked for could not be renewed");
-    }
-  }
-
-  async #renewInBackground(): Promise<void> {
-    if (this.#renewing) return;
-    this.#renewing = true;
-    try {
-      await this.renewCertificates();
-      await this.#publish();
-    } catch (error) {
-      this.#deps.log.error({ err: error }, "certificates could not be renewed; trying again in six hours");
-    } finally {
-      this.#renewing = false;
-    }
-  }
-
-  /** Keeps the envelope in line with the files. A datastore that is away costs nothing now: it comes round again. */
-  async #publish(): Promise<void> {
-    try {
-      await this.#bootstrap?.publish(this.#credentials.serverPassword);
-    } catch (error) {
-      this.#deps.log.warn(
-        { reason: errorMessage(error) },
-        "the cluster's identity could not be stored in the datastore yet",
-      );
-    }
   }
 
   async #findBootstrapToken(id: string): Promise<BootstrapToken | undefined> {

@@ -71,6 +71,9 @@ export class ServerJoin {
       });
     }
     if (answer.status === 400 || answer.status === 404) return undefined;
+    if (answer.status === 429 || answer.status === 503) {
+      throw new KeelsonError("server/unreachable", `${this.#options.url} is not ready yet`, { status: 503 });
+    }
     throw new KeelsonError(
       "server/bootstrap",
       `${this.#options.url} answered ${answer.status} to the bootstrap request`,

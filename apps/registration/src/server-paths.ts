@@ -13,6 +13,8 @@ export interface ServerPaths {
   readonly serviceKeyCurrent: string;
   readonly tls: string;
   readonly kubeconfigs: string;
+  /** Keyed digests of node passwords that were verified (ours, not K3s's). */
+  readonly verifiedNodePasswords: string;
   /** Certificate and key of a CA or leaf, by its file name without ending (`client-admin`, `etcd/server-ca`). */
   certificate(file: string): string;
   key(file: string): string;
@@ -37,6 +39,7 @@ export function serverPaths(dataDir: string): ServerPaths {
     serviceKeyCurrent: join(tls, "service.current.key"),
     tls,
     kubeconfigs,
+    verifiedNodePasswords: join(kubeconfigs, "verified-node-passwords.json"),
     certificate: (file) => join(tls, `${file}.crt`),
     key: (file) => join(tls, `${file}.key`),
     kubeconfig: (name) => join(kubeconfigs, `${name}.kubeconfig`),

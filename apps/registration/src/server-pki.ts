@@ -97,6 +97,11 @@ export class ServerPki {
     return this.#sharedKeys.get(file)!;
   }
 
+  /** A key that only holders of the client CA's key can have, for a purpose. */
+  deriveKey(purpose: string): Uint8Array {
+    return this.authority("client").deriveKey(`keelson ${purpose}`);
+  }
+
   get leafLifetimeMs(): number {
     return this.#options.leafLifetimeMs;
   }

@@ -22,6 +22,7 @@ import { createSuccessorCas, readCas } from "../src/ca-successors.ts";
 import { checkCertificates } from "../src/certificate-check.ts";
 import { leafLifetime } from "../src/config.ts";
 import { requestRotation } from "../src/rotation-request.ts";
+import { FakeCluster } from "./support/fake-cluster.ts";
 import { agentIdentity, MovableClock, startRegistration, temporaryFolder } from "./support/fixture.ts";
 import { MemoryEnvelopes } from "./support/memory-envelopes.ts";
 
@@ -72,6 +73,28 @@ describe("leaf certificates", () => {
     expect(registration.serverToken).toBe(first.registration.serverToken);
     const authorization = `Basic ${Buffer.from("node:server-secret").toString("base64")}`;
     expect((await registration.authenticate({ authorization })).outcome).toBe("authenticated");
+  });
+
+  it("are no reason for a warning while they renew by themselves; a CA at its end is, on the Node", async () => {
+    const clock = new MovableClock();
+    const dataDir = await temporaryFolder();
+    const cluster = new FakeCluster(clock);
+    cluster.addNode("server-1");
+    const first = await startRegistration({ dataDir }, { clock, clusterApi: cluster });
+    await first.registration.stop();
+    clock.offsetMs = 300 * dayMs;
+    const second = await startRegistration({ dataDir }, { clock, clusterApi: cluster });
+    await second.registration.stop();
+    expect(cluster.events).toEqual([]);
+    clock.offsetMs = 3_560 * dayMs;
+    await startRegistration({ dataDir }, { clock, clusterApi: cluster });
+    await expect.poll(() => cluster.events).toHaveLength(1);
+    expect(cluster.events[0]).toMatchObject({
+      type: "Warning",
+      reason: "CertificateExpirationWarning",
+      node: { name: "server-1" },
+      message: expect.stringMatching(/server-ca: CA CN=k3s-server-ca@\d+ will expire on 20\d\d-\d\d-\d\d.*rotate-ca/),
+    });
   });
 
   it("live as long as the configuration says, or K3s's environment variable", () => {
@@ -172,6 +195,23 @@ function newServerCa(certPem: string, keyPem: string): string {
 }
 
 describe("replacing a CA", () => {
+  it("reaches the other servers of a datastore at once, with new leaves", async () => {
+    const envelopes = new MemoryEnvelopes();
+    const shared = { token: "cluster-secret", sharedDatastore: true };
+    const first = await startRegistration(shared, { envelopes });
+    const second = await startRegistration(shared, { envelopes });
+    const renewed: string[] = [];
+    second.registration.onCertificatesRenewed((files) => renewed.push(...files));
+    const successors = await createSuccessorCas(first.dataDir, Date.now());
+    expect((await first.registration.replaceCas(successors, false)).ok).toBe(true);
+    await expect.poll(() => new Set(renewed)).toEqual(new Set(serverCertificates.map(({ file }) => file)));
+    expect(await second.registration.caBundles()).toEqual(await first.registration.caBundles());
+    expect(second.registration.serverToken).toBe(first.registration.serverToken);
+    expect(await readFile(second.registration.paths.key("client-ca"), "utf8")).toBe(
+      await readFile(first.registration.paths.key("client-ca"), "utf8"),
+    );
+  });
+
   it("is refused when it would cut off running agents, unless forced", async () => {
     const envelopes = new MemoryEnvelopes();
     const { registration } = await startRegistration({ token: "server-secret", sharedDatastore: true }, { envelopes });

@@ -1,6 +1,6 @@
 import { request } from "node:https";
 import { createCertificateRequest, generateEcKey, readBundle, readCertificate } from "@keelson/pki";
-import { ManualClock, silentLogger, systemClock } from "@keelson/service";
+import { createLogger, ManualClock, silentLogger, systemClock } from "@keelson/service";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { ComponentIdentity, type ComponentIdentityOptions } from "../src/api/component-identity.ts";
 import { createRegistrationHttpClient, postMessage } from "../src/api/http-client.ts";
@@ -96,6 +96,26 @@ describe("registration apart from the gateway", () => {
     });
     await expect(enrol(url, { token: "just-a-password" })).rejects.toMatchObject({ code: "component/pin-required" });
     await expect(enrol(url, {})).rejects.toMatchObject({ code: "component/token-required" });
+  });
+
+  it("is waited for by a part that starts first, which logs no secret while it does", async () => {
+    const first = await startRegistration(listen);
+    const port = first.registration.internalPort!;
+    const token = first.registration.serverToken;
+    await first.registration.stop();
+    const lines: string[] = [];
+    const log = createLogger({ name: "part", level: "debug", destination: { write: (line) => lines.push(line) } });
+    const options = { component: "gateway", name: "gateway-1", names: [], token } as const;
+    const url = `https://127.0.0.1:${port}`;
+    const identity = new ComponentIdentity({ ...options, url, directory: await temporaryFolder() }, systemClock, log);
+    onTestFinished(() => identity.stop());
+    const started = identity.start();
+    await expect.poll(() => lines.join("")).toContain(`waiting for registration at ${url}`);
+    await startRegistration({ internalApi: { host: "127.0.0.1", port }, dataDir: first.dataDir });
+    await started;
+    expect(lines.join("")).toContain("enrolled with registration");
+    expect(lines.join("")).not.toContain(token.split(":").at(-1));
+    expect(lines.join("")).not.toContain("PRIVATE KEY");
   });
 
   it("renews a component's certificates before they end, with no token", async () => {

@@ -1,4 +1,5 @@
 import { createPublicKey } from "node:crypto";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import {
   createCertificateRequest,
   generateEcKey,
@@ -8,6 +9,7 @@ import {
 } from "@keelson/pki";
 import { hashNodePassword, nodePasswordSecretName, verifyNodePassword } from "@keelson/secret-format";
 import { describe, expect, it } from "vitest";
+import type { Registration } from "../src/registration.ts";
 import { agentIdentity, nodeIdentity, startRegistration } from "./support/fixture.ts";
 
 const password = "0123456789abcdef0123456789abcdef";
@@ -154,6 +156,35 @@ describe("a kubelet certificate", () => {
     const statuses = guesses.map((answer) => (answer.ok ? 200 : answer.refusal.status));
     expect(new Set(statuses)).toEqual(new Set([403, 429]));
     expect(statuses.filter((status) => status === 403)).toHaveLength(1);
+  });
+
+  it("costs no hash after a restart for whom was verified before it, unless the kept file is another cluster's", async () => {
+    const { registration, cluster, dataDir } = await startRegistration();
+    const issue = (server: Registration, password: string) =>
+      server.issueCertificate({ kind: "client-kubelet", caller: agentIdentity, node: { name: "agent-1", password } });
+    expect((await issue(registration, "password-1")).ok).toBe(true);
+    await registration.stop();
+    const file = registration.paths.verifiedNodePasswords;
+    const kept = await readFile(file, "utf8");
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect(kept).not.toContain("password-1");
+    expect(kept).not.toContain(cluster.secrets.get("agent-1.node-password.k3s")!.data!.hash);
+
+    // No hash can be computed here: what is not remembered is turned away.
+    const full = { dataDir, hashConcurrency: 0, maxWaitingHashes: 0 };
+    const { registration: again } = await startRegistration(full, { clusterApi: cluster });
+    expect((await issue(again, "password-1")).ok).toBe(true);
+    expect(await issue(again, "password-2")).toMatchObject({ refusal: { status: 429 } });
+    await again.stop();
+
+    const other = await startRegistration({ hashConcurrency: 0, maxWaitingHashes: 0 }, { clusterApi: cluster });
+    await other.registration.stop();
+    await writeFile(other.registration.paths.verifiedNodePasswords, kept);
+    const { registration: foreign } = await startRegistration(
+      { dataDir: other.dataDir, hashConcurrency: 0, maxWaitingHashes: 0 },
+      { clusterApi: cluster },
+    );
+    expect(await issue(foreign, "password-1")).toMatchObject({ refusal: { status: 429 } });
   });
 
   it("turns requests away with Retry-After when too many hashes wait", async () => {

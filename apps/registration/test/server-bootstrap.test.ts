@@ -1,11 +1,14 @@
 import { execFileSync } from "node:child_process";
 import { copyFile, mkdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { grpcStatus, RpcError } from "@keelson/protocol/etcd";
 import { bootstrapKey, sealBootstrap } from "@keelson/secret-format";
-import { ManualClock, silentLogger } from "@keelson/service";
+import { createLogger, ManualClock, silentLogger, withDefaults } from "@keelson/service";
 import { describe, expect, it } from "vitest";
 import { ClusterBootstrap } from "../src/cluster-bootstrap.ts";
+import { Registration } from "../src/registration.ts";
 import { serverPaths } from "../src/server-paths.ts";
+import { FakeCluster } from "./support/fake-cluster.ts";
 import { startRegistration, temporaryFolder } from "./support/fixture.ts";
 import { MemoryEnvelopes } from "./support/memory-envelopes.ts";
 
@@ -30,6 +33,34 @@ describe("servers on one datastore", () => {
     const bundles = await Promise.all(servers.map(({ registration }) => registration.caBundles()));
     expect(new Set(bundles.map(({ serverCaPem }) => serverCaPem)).size).toBe(1);
     expect(envelopes.values.size).toBe(1);
+  });
+
+  it("wait for a datastore that is away, and say so once", async () => {
+    const envelopes = new MemoryEnvelopes();
+    envelopes.failure = new RpcError(grpcStatus.unavailable, "cannot connect to https://192.0.2.7:2379");
+    const lines: string[] = [];
+    const log = createLogger({ name: "test", destination: { write: (line) => lines.push(line) } });
+    const server = startRegistration(shared, { envelopes, log });
+    await expect.poll(() => lines.join("")).toContain("waiting for the datastore");
+    envelopes.failure = undefined;
+    await server;
+    expect(lines.filter((line) => line.includes("the datastore"))).toEqual([
+      expect.stringContaining("192.0.2.7"),
+      expect.stringContaining("the datastore is there"),
+    ]);
+  });
+
+  it("stop at once while they wait for their datastore", async () => {
+    const envelopes = new MemoryEnvelopes();
+    envelopes.failure = new RpcError(grpcStatus.unavailable, "away");
+    const services = withDefaults({});
+    const registration = new Registration(
+      { ...shared, dataDir: await temporaryFolder(), nodeName: "server-1", nodeIps: [], httpsPort: 6443 },
+      { ...services, clusterApi: new FakeCluster(services.clock), envelopes },
+    );
+    const started = registration.start();
+    await registration.stop();
+    await expect(started).rejects.toMatchObject({ code: "registration/stopped" });
   });
 
   it("take over from a founder that died with the lock in its hand", async () => {
@@ -60,6 +91,15 @@ describe("servers on one datastore", () => {
     await expect(start(undefined)).rejects.toMatchObject({ code: "token/required" });
     // Several tokens are tried in turn.
     expect((await start(["other-secret", "cluster-secret"])).registration.serverToken).toMatch(/cluster-secret$/);
+  });
+
+  it("try several tokens in turn, and run on the one that opens the envelope", async () => {
+    const envelopes = new MemoryEnvelopes();
+    const first = await startRegistration(shared, { envelopes });
+    const tokens = ["newest-secret", "newer-secret", "cluster-secret"];
+    const second = await startRegistration({ ...shared, token: tokens }, { envelopes });
+    expect(second.registration.serverToken).toBe(first.registration.serverToken);
+    expect([...envelopes.values.keys()]).toEqual([bootstrapKey("cluster-secret")]);
   });
 
   it("name the envelope that was damaged", async () => {

@@ -8,9 +8,14 @@ import { createLogger } from "@keelson/service";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { Registration } from "../src/registration.ts";
 import { startRegistration } from "./support/fixture.ts";
+import { MemoryEnvelopes } from "./support/memory-envelopes.ts";
 
 /** The routes that a joining server asks, in front of a real registration. */
-async function serve(registration: Registration, change: { date?: string; config?: object } = {}): Promise<string> {
+async function serve(
+  registration: Registration,
+  change: { date?: string; config?: object } = {},
+  isUp: () => boolean = () => true,
+): Promise<string> {
   const { serverCaPem } = await registration.caBundles();
   const ca = new Authority(serverCaPem, importPrivateKey(await readFile(registration.paths.key("server-ca"), "utf8")));
   const key = await generateEcKey();
@@ -21,6 +26,7 @@ async function serve(registration: Registration, change: { date?: string; config
   );
   const server: Server = createServer({ cert, key: exportPrivateKey(key) }, (req, res) => {
     void (async () => {
+      if (!isUp()) return res.writeHead(503).end("starting");
       if (change.date !== undefined) res.setHeader("date", change.date);
       const route = findRoute(req.method!, req.url!)!;
       const { authorization } = req.headers;
@@ -70,6 +76,36 @@ describe("a server that joins another", () => {
       message: expect.stringMatching(
         /ClusterIPRange is 10\.52\.0\.0\/16 here and 10\.42\.0\.0\/16 there.*FlannelBackend is vxlan here and none there/,
       ),
+    });
+  });
+
+  it("waits for a server that is away, says so once, and joins when it comes", async () => {
+    const { registration: first } = await startRegistration({ token: "server-secret" });
+    let isUp = false;
+    const joinUrl = await serve(first, {}, () => isUp);
+    const lines: string[] = [];
+    const log = createLogger({ name: "test", destination: { write: (line) => lines.push(line) } });
+    const join = startRegistration({ joinUrl, token: first.serverToken }, { log });
+    await expect.poll(() => lines.join("")).toContain(`waiting for the server ${joinUrl}`);
+    isUp = true;
+    const second = await join;
+    expect(second.registration.serverToken).toBe(first.serverToken);
+    const told = lines.filter((line) => line.includes(`the server ${joinUrl}`));
+    expect(told).toEqual([expect.stringContaining("waiting for"), expect.stringContaining("is there")]);
+  });
+
+  it("is compared with a server that is alive in the datastore that they share, when it names none", async () => {
+    const envelopes = new MemoryEnvelopes();
+    const shared = { token: "server-secret", sharedDatastore: true };
+    const { registration: first } = await startRegistration(shared, { envelopes });
+    const port = Number(new URL(await serve(first)).port);
+    const lease = { kind: "Endpoints", subsets: [{ addresses: [{ ip: "127.0.0.1" }], ports: [{ port }] }] };
+    await envelopes.create("/registry/masterleases/127.0.0.1", JSON.stringify(lease));
+    await startRegistration(shared, { envelopes });
+    const differs = startRegistration({ ...shared, cluster: { clusterDomain: "other.local" } }, { envelopes });
+    await expect(differs).rejects.toMatchObject({
+      code: "server/config-mismatch",
+      message: expect.stringContaining("ClusterDomain is other.local here and cluster.local there"),
     });
   });
 

@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, type KeyObject, randomBytes, sign } from "node:crypto";
+import { createHash, createPublicKey, hkdfSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { KeelsonError } from "@keelson/service";
 import { type CertificateInfo, readBundle } from "./certificate.ts";
 import {
@@ -52,6 +52,8 @@ export interface LeafProfile {
 export class Authority {
   readonly bundlePem: string;
   readonly certificate: CertificateInfo;
+  /** The certificates of the bundle, without whatever else the file says: what follows each leaf. */
+  readonly #chainPem: string;
   readonly #key: KeyObject;
 
   constructor(bundlePem: string, key: KeyObject) {
@@ -69,6 +71,7 @@ export class Authority {
     }
     this.bundlePem = bundlePem;
     this.certificate = certificate;
+    this.#chainPem = certificatesOf(bundlePem);
     this.#key = key;
   }
 
@@ -97,7 +100,13 @@ export class Authority {
         ...(names.length === 0 ? [] : [extension(oids.subjectAltName, false, sequence(...names))]),
       ],
     });
-    return writePem("CERTIFICATE", der) + certificatesOf(this.bundlePem);
+    return writePem("CERTIFICATE", der) + this.#chainPem;
+  }
+
+  /** 32 bytes that only a holder of this CA's private key can derive, different for each label (HKDF-SHA256). */
+  deriveKey(label: string): Uint8Array {
+    const secret = this.#key.export({ type: "pkcs8", format: "der" });
+    return new Uint8Array(hkdfSync("sha256", secret, this.certificate.publicKeyDer, label, 32));
   }
 
   /** A new CA, signed by this one and followed by its bundle: both are trusted by whoever trusts either. */
@@ -113,7 +122,7 @@ export class Authority {
       publicKeyDer,
       extensions: [...caExtensions(publicKeyDer), ...this.#authorityKeyId],
     });
-    return writePem("CERTIFICATE", der) + certificatesOf(this.bundlePem);
+    return writePem("CERTIFICATE", der) + this.#chainPem;
   }
 
   get #authorityKeyId(): Buffer[] {

@@ -1,7 +1,10 @@
 import type { Clock } from "@keelson/service";
 
-/** Handshakes that may be under way at once: some 15 ms of work, should all of them go on in the same turn. */
-const limit = 16;
+/**
+ * Handshakes that may be under way at once. Nearly all of one's work is done when it starts; what is left, should all of
+ * them go on in the same turn, is some 15 ms.
+ */
+const limit = 128;
 /** A peer that takes longer for its part no longer counts, so that slow peers do not keep others out. */
 const patienceMs = 250;
 /** Handshakes started before the event loop serves others; each costs about half a millisecond of signing. */

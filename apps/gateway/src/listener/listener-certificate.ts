@@ -18,6 +18,8 @@ import { formatListenerFile, parseListenerFile } from "./certificate-file.ts";
 export interface ListenerCertificateOptions {
   /** Folder of `dynamic-cert.json`; left out, the certificate lives in memory only. */
   directory?: string;
+  /** Is given each new certificate, as the JSON of that file. */
+  mirror?: (secretJson: string) => void;
 }
 
 /** How long a handshake may wait for its name; then it gets the certificate as it is. */
@@ -44,6 +46,7 @@ const longestTimerMs = 24 * 3_600_000;
 export class ListenerCertificate {
   readonly #registration: RegistrationClient;
   readonly #file: string | undefined;
+  readonly #mirror: ((secretJson: string) => void) | undefined;
   readonly #regenerateFile: string | undefined;
   readonly #log: Logger;
   readonly #clock: Clock;
@@ -69,6 +72,7 @@ export class ListenerCertificate {
     this.#file = options.directory === undefined ? undefined : join(options.directory, "dynamic-cert.json");
     this.#regenerateFile =
       options.directory === undefined ? undefined : join(options.directory, "dynamic-cert-regenerate");
+    this.#mirror = options.mirror;
     this.#onChange = onChange;
     this.#log = deps.log;
     this.#clock = deps.clock;
@@ -218,10 +222,10 @@ export class ListenerCertificate {
   }
 
   async #store(): Promise<void> {
-    if (this.#file === undefined) return;
     const { cert: chainPem, key: keyPem } = this.pem;
     const text = formatListenerFile({ chainPem, keyPem }, [...this.#names]);
-    await writeFileAtomic(this.#file, text, 0o600);
+    this.#mirror?.(text);
+    if (this.#file !== undefined) await writeFileAtomic(this.#file, text, 0o600);
   }
 }
 

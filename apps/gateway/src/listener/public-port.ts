@@ -7,15 +7,11 @@ import {
 } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import {
-  createServer as createTlsServer,
-  type SecureContext,
-  type SecureContextOptions,
-  type TLSSocket,
-} from "node:tls";
+import { createServer as createTlsServer, type SecureContext, type TLSSocket } from "node:tls";
 import type { Clock, Logger } from "@keelson/service";
 import { rawResponse } from "../http/status.ts";
 import { FrontDoor, type FrontDoorOptions } from "./front-door.ts";
+import { contextOptions, type PublicPortTls } from "./tls-context.ts";
 
 /** What a gateway listens with; every limit is per process. */
 export interface PublicPortOptions extends FrontDoorOptions {
@@ -36,15 +32,6 @@ export interface PublicPortHandlers {
   secureContext(serverName: string): Promise<SecureContext | undefined>;
   /** Whether an Upgrade header is to be followed; else the request is served as if it had none. */
   acceptsUpgrade(req: IncomingMessage): boolean;
-}
-
-/** TLS settings that follow the listener certificate and the client CA. */
-export interface PublicPortTls {
-  /** PEM: leaf, then the CA bundle. */
-  cert: string;
-  key: string;
-  /** PEM bundle whose names are sent as acceptable client CAs: Go clients send no certificate without a match. */
-  clientCa: string;
 }
 
 interface Connection {
@@ -283,24 +270,6 @@ export class PublicPort {
       }
     }
   }
-}
-
-/** TLS 1.3, and of TLS 1.2 the six suites that K3s offers. */
-const ciphers = [
-  "TLS_AES_128_GCM_SHA256",
-  "TLS_AES_256_GCM_SHA384",
-  "TLS_CHACHA20_POLY1305_SHA256",
-  "ECDHE-ECDSA-AES128-GCM-SHA256",
-  "ECDHE-RSA-AES128-GCM-SHA256",
-  "ECDHE-ECDSA-AES256-GCM-SHA384",
-  "ECDHE-RSA-AES256-GCM-SHA384",
-  "ECDHE-ECDSA-CHACHA20-POLY1305",
-  "ECDHE-RSA-CHACHA20-POLY1305",
-].join(":");
-
-/** The TLS context of the port; the fixed session context lets a client resume after a certificate swap. */
-export function contextOptions({ cert, key, clientCa }: PublicPortTls): SecureContextOptions {
-  return { cert, key, ca: clientCa, ciphers, minVersion: "TLSv1.2", sessionIdContext: "keelson" };
 }
 
 /** The TCP socket below a server-side TLS socket; Node keeps it as `_parent`. */

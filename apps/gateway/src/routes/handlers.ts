@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import {
   type AgentCertificateKind,
   type Answer,
+  accepted,
   type CaBundles,
   type Identity,
   type RegistrationClient,
@@ -34,6 +35,10 @@ export interface HandlerContext {
   staticDirectory: string | undefined;
   /** The document of `/db/info`; undefined where this server runs no etcd member. */
   dbInfo: (() => Promise<string>) | undefined;
+  /** Carries out a snapshot request of `/db/snapshot`; undefined where this server runs no etcd member. */
+  dbSnapshot: ((requestJson: string) => Promise<Answer<string>>) | undefined;
+  /** Has the certificate of the public port signed anew. */
+  renewListener(): Promise<void>;
   /** Tells the gateway to take up new CAs at once. */
   casReplaced(): Promise<void>;
   log: Logger;
@@ -43,6 +48,8 @@ export interface HandlerContext {
 type Handler = (call: SupervisorCall, context: HandlerContext) => Promise<void>;
 
 const plainText = "text/plain";
+/** The public port's certificate among the names of `/v1-k3s/cert/<name>`. */
+const listenerName = "dynamic-listener";
 const bodyTimeoutMs = 10_000;
 /** A PKCS#10 request is a few hundred bytes. */
 const maxCsrBytes = 64 * 1024;
@@ -83,6 +90,14 @@ export const handlers: Readonly<Record<Exclude<RouteName, "tunnel" | "connect-eg
     if (dbInfo === undefined) return sendStatus(res, 400, "etcd disabled");
     send(res, 200, "application/json", await dbInfo());
   },
+  async "db-snapshot"(call, context) {
+    const { dbSnapshot, clock } = context;
+    if (dbSnapshot === undefined) return sendStatus(call.res, 400, "etcd disabled");
+    const body = await readBody(call.req, maxCsrBytes, bodyTimeoutMs, clock);
+    answer(call, context, await dbSnapshot(body.toString("utf8")), (json) =>
+      send(call.res, 200, "application/json", json),
+    );
+  },
   async "server-bootstrap"(call, context) {
     const json = await context.registration.serverBootstrap();
     answer(call, context, json, (text) => send(call.res, 200, "application/json", text));
@@ -100,9 +115,21 @@ export const handlers: Readonly<Record<Exclude<RouteName, "tunnel" | "connect-eg
     if (outcome.ok) await context.casReplaced();
     answer(call, context, outcome, () => call.res.writeHead(204).end());
   },
-  async "encrypt-status"({ res }, { registration }) {
-    const { EncryptSecrets } = await registration.clusterConfig();
-    send(res, 200, "application/json", `${JSON.stringify({ enable: EncryptSecrets, hashmatch: true })}\n`);
+  async "cert-status"({ res }, { registration }) {
+    send(res, 200, "application/json", `${JSON.stringify(await registration.leafStatus())}\n`);
+  },
+  async "cert-renewal"(call, context) {
+    const name = call.path.slice(call.route.path.length - 1);
+    if (name === listenerName) await context.renewListener();
+    const outcome = name === listenerName ? accepted(undefined) : await context.registration.renewLeaf(name);
+    answer(call, context, outcome, () => call.res.writeHead(204).end());
+  },
+  // Stock's document for a server without an encryption configuration: `enable` is left out, not false.
+  async "encrypt-status"({ res }) {
+    send(res, 200, "application/json", `${JSON.stringify({ stage: "", activekey: "", inactivekeys: null })}\n`);
+  },
+  async "encrypt-config"({ res }) {
+    sendStatus(res, 400, "secrets encryption is not enabled on this server");
   },
 };
 

@@ -140,6 +140,14 @@ export async function createFakeRegistration(): Promise<FakeRegistration> {
     async replaceCas() {
       return accepted(undefined);
     },
+    async leafStatus() {
+      const times = { notBefore: "2026-01-01T00:00:00.000Z", notAfter: "2027-01-01T00:00:00.000Z" };
+      return [{ name: "client-admin", commonName: "system:admin", ...times, renewAt: "2026-09-03T00:00:00.000Z" }];
+    },
+    async renewLeaf(name) {
+      if (name === "client-admin") return accepted(undefined);
+      return refused(404, "certificate/unknown", "there is no such certificate");
+    },
   };
   return fake;
 }

@@ -63,8 +63,8 @@ export const rotateCaCommand = defineCommand({
         ? await createSuccessorCas(options["data-dir"], Date.now())
         : await readCas(options.path);
     await putToServer(options, `/v1-k3s/cert/cacerts?force=${options.force}`, json);
-    print("certificate authorities replaced; this server's certificates are already of the new ones");
-    print("other servers and agents take them over when they start again, with the token in server/token");
+    print("certificate authorities replaced; the servers' certificates are already of the new ones");
+    print("agents take them over when they start again, with the token in server/token");
     return 0;
   },
 });

@@ -1,14 +1,16 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { createGateway, type Gateway } from "@keelson/gateway";
+import { createGateway, type Gateway, type GatewayConfig } from "@keelson/gateway";
 import { createKubeClient, type KubeClient } from "@keelson/kube-client";
 import { createRegistration, type Registration } from "@keelson/registration";
 import { type Dependencies, KeelsonError, Lifecycle, type Service, writeFileAtomic } from "@keelson/service";
+import type { ServerEtcd } from "../etcd/index.ts";
 import { ServerMonitor } from "../status/server-monitor.ts";
 import type { ReportStep } from "../steps.ts";
 import { clusterSettings } from "./cluster-settings.ts";
 import type { ServerConfig } from "./config.ts";
 import { createDatastorePart, type DatastorePart } from "./datastore-part.ts";
+import { snapshotRequest } from "./db-snapshot.ts";
 import { createKubeApiPart, type KubeApiPart } from "./kube-api-part.ts";
 
 /**
@@ -42,6 +44,8 @@ export class Server implements Service {
     await this.#lifecycle.run("status", this.#monitor);
     const part = await createDatastorePart(this.#config, this.#part("datastore"));
     const registration = this.#createRegistration(part);
+    // It may wait long for other servers, or for the datastore; a stop ends that.
+    this.#lifecycle.onStop("registration's first steps", () => registration.stop());
     if (part.sharesIdentity) {
       await part.startFirst(this.#lifecycle);
       await this.#prepare(registration);
@@ -131,7 +135,7 @@ export class Server implements Service {
         kubeApi: await this.#kubeApi.gatewayTarget(registration),
         listenerDirectory: join(dataDir, "server", "tls"),
         staticDirectory: join(dataDir, "server", "static"),
-        ...(part.embedded === undefined ? {} : { dbInfo: () => part.embedded!.etcd.dbInfo() }),
+        ...etcdRoutes(part.embedded),
         tunnel: {
           mode: egressMode(values["egress-selector-mode"]),
           kubeApi: await this.#kubeApi.client(registration),
@@ -183,6 +187,13 @@ export class Server implements Service {
     await writeFileAtomic(kubeconfig.path, content, kubeconfig.mode);
     this.#deps.log.info({ kubeconfig: kubeconfig.path }, "admin kubeconfig written");
   }
+}
+
+/** What the gateway answers on `/db/…` where this server runs an etcd member. */
+function etcdRoutes(embedded: ServerEtcd | undefined): Pick<GatewayConfig, "dbInfo" | "dbSnapshot"> {
+  if (embedded === undefined) return {};
+  const { etcd, snapshots } = embedded;
+  return { dbInfo: () => etcd.dbInfo(), dbSnapshot: (requestJson) => snapshotRequest(snapshots, requestJson) };
 }
 
 /** Waits for all, then throws the first failure: a stop must not meet a part that is still starting. */

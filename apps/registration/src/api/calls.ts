@@ -37,6 +37,8 @@ export const calls: Readonly<Record<Method, Call>> = {
     const { bootstrapJson, force } = record(args);
     return client.replaceCas(text(bootstrapJson, "bootstrapJson"), force === true);
   },
+  leafStatus: (client) => client.leafStatus(),
+  renewLeaf: (client, args) => client.renewLeaf(text(record(args).name, "name")),
 };
 
 const kinds: readonly AgentCertificateKind[] = [

@@ -19,6 +19,7 @@ import {
   type Timer,
   writeFileAtomic,
 } from "@keelson/service";
+import { waitFor } from "../patience.ts";
 import { record, text } from "./calls.ts";
 import { componentBundles, componentCertificates, registrationClientFile } from "./component-certificates.ts";
 import { postMessage } from "./http-client.ts";
@@ -50,6 +51,8 @@ export class ComponentIdentity implements Service {
   readonly #log: Logger;
   readonly #listeners = new Set<() => void>();
   #pem = new Map<string, string>();
+  /** Ends what still waits for registration when this part is stopped. */
+  readonly #stopped = new AbortController();
   #timer: Timer | undefined;
   #renewing = false;
 
@@ -59,14 +62,18 @@ export class ComponentIdentity implements Service {
     this.#log = log;
   }
 
-  /** Loads the identity, enrols where there is none, and keeps it fresh. */
+  /** Loads the identity, enrols where there is none (as soon as registration is there), and keeps it fresh. */
   async start(): Promise<void> {
     await this.#load();
-    if (!this.#isFresh()) await this.#enrol();
+    if (!this.#isFresh()) {
+      const patience = { log: this.#log, signal: this.#stopped.signal };
+      await waitFor(`registration at ${this.#options.url}`, () => this.#enrol(), patience);
+    }
     this.#timer = this.#clock.setInterval(() => void this.#renew(), checkPeriodMs);
   }
 
   async stop(): Promise<void> {
+    this.#stopped.abort(new KeelsonError("component/stopped", "this part was stopped"));
     this.#timer?.cancel();
   }
 

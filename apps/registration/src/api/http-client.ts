@@ -3,6 +3,7 @@ import type {
   Answer,
   Authentication,
   CaBundles,
+  LeafSummary,
   ListenerCertificate,
   RegistrationClient,
   ServerConfig,
@@ -35,6 +36,8 @@ export function createRegistrationHttpClient(options: RegistrationHttpOptions): 
     serverBootstrap: () => call<Answer<string>>("serverBootstrap"),
     rotateToken: (newToken) => call<Answer<void>>("rotateToken", { newToken }),
     replaceCas: (bootstrapJson, force) => call<Answer<void>>("replaceCas", { bootstrapJson, force }),
+    leafStatus: () => call<LeafSummary[]>("leafStatus"),
+    renewLeaf: (name) => call<Answer<void>>("renewLeaf", { name }),
     close: () => agent.destroy(),
   };
 }

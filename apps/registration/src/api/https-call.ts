@@ -65,6 +65,7 @@ export function httpsCall({ url, path, method = "GET", body, ca, authorization }
 export async function downloadCa(url: string): Promise<string> {
   const { status, body } = await httpsCall({ url, path: "/cacerts" });
   if (status === 200) return body.toString("utf8");
+  if (status === 503) throw new KeelsonError("server/unreachable", `${url} is not ready yet`, { status });
   throw new KeelsonError("server/no-ca", `${url} does not hand out its CA (status ${status})`, {
     hint: "check that the address is that of a K3s or Keelson server",
   });

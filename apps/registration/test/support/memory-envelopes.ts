@@ -6,7 +6,7 @@ export class MemoryEnvelopes implements EnvelopeStore {
   failure: Error | undefined;
   writes = 0;
   #revision = 0;
-  readonly #watchers = new Map<string, Set<(value: string) => void>>();
+  readonly #watchers = new Set<{ prefix: string; onValue: (value: string, key: string) => void }>();
 
   async list(prefix: string): Promise<StoredValue[]> {
     this.#mayFail();
@@ -32,16 +32,16 @@ export class MemoryEnvelopes implements EnvelopeStore {
     return this.values.get(key)?.revision === revision && this.values.delete(key);
   }
 
-  watch(key: string, onValue: (value: string) => void): () => void {
-    const watchers = this.#watchers.get(key) ?? new Set();
-    this.#watchers.set(key, watchers.add(onValue));
-    return () => watchers.delete(onValue);
+  watch(prefix: string, onValue: (value: string, key: string) => void): () => void {
+    const watcher = { prefix, onValue };
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
   }
 
   #put(key: string, value: string): void {
     this.writes++;
     this.values.set(key, { key, value, revision: ++this.#revision });
-    for (const watcher of this.#watchers.get(key) ?? []) watcher(value);
+    for (const { prefix, onValue } of this.#watchers) if (key.startsWith(prefix)) onValue(value, key);
   }
 
   #mayFail(): void {

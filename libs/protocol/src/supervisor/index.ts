@@ -13,6 +13,7 @@ export type {
   AgentCertificateKind,
   CaBundles,
   CertificateRequest,
+  LeafSummary,
   ListenerCertificate,
   ListenerRequest,
   RegistrationClient,

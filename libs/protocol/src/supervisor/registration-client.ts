@@ -45,6 +45,19 @@ export interface CaBundles {
   requestHeaderCaPem: string;
 }
 
+/** A leaf that a server keeps for itself, as `/v1-k3s/cert/status` shows it. */
+export interface LeafSummary {
+  /** File below `server/tls`, without ending. */
+  name: string;
+  commonName: string;
+  /** RFC 3339. */
+  notBefore: string;
+  notAfter: string;
+  /** When it is renewed, and why at once, if so. */
+  renewAt: string;
+  reason?: string;
+}
+
 /**
  * What the gateway asks of registration: a function call in one process, mutual TLS when scaled apart. CA keys and
  * tokens stay on the other side of it.
@@ -69,4 +82,8 @@ export interface RegistrationClient {
   rotateToken(newToken: string): Promise<Answer<void>>;
   /** Installs new CAs from bootstrap-format JSON; without `force` only if existing certificates stay valid. */
   replaceCas(bootstrapJson: string, force: boolean): Promise<Answer<void>>;
+  /** Every leaf of the server that registration runs on. */
+  leafStatus(): Promise<readonly LeafSummary[]>;
+  /** Reissues one of them now, by its name. */
+  renewLeaf(name: string): Promise<Answer<void>>;
 }

@@ -22,10 +22,14 @@ export type RouteName =
   | "static"
   | "connect-egress"
   | "db-info"
+  | "db-snapshot"
   | "server-bootstrap"
   | "token"
   | "cert-cacerts"
+  | "cert-status"
+  | "cert-renewal"
   | "encrypt-status"
+  | "encrypt-config"
   | "tunnel"
   | "config"
   | "client-ca"
@@ -60,9 +64,13 @@ export const supervisorRoutes: readonly SupervisorRoute[] = [
   { name: "static", path: "/static/*", role: "public" },
   { name: "connect-egress", path: "", role: "system", methods: ["CONNECT"] },
   { name: "db-info", path: "/db/info", role: "server", methods: ["GET"] },
+  { name: "db-snapshot", path: "/db/snapshot", role: "server", methods: ["POST"] },
   { name: "server-bootstrap", path: "/v1-k3s/server-bootstrap", role: "server", methods: ["GET"] },
   { name: "token", path: "/v1-k3s/token", role: "server", methods: ["PUT"], sensitive: "token" },
   { name: "cert-cacerts", path: "/v1-k3s/cert/cacerts", role: "server", methods: ["PUT"], sensitive: "certificate" },
+  { name: "cert-status", path: "/v1-k3s/cert/status", role: "server", methods: ["GET"] },
+  { name: "cert-renewal", path: "/v1-k3s/cert/*", role: "server", methods: ["PUT"], sensitive: "certificate" },
+  { name: "encrypt-config", path: "/v1-k3s/encrypt/config", role: "server", methods: ["PUT"] },
   { name: "encrypt-status", path: "/v1-k3s/encrypt/status", role: "server", methods: ["GET"] },
   { name: "tunnel", path: "/v1-k3s/connect", role: "node" },
   { name: "config", path: "/v1-k3s/config", role: "agent" },
