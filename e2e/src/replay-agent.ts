@@ -9,7 +9,7 @@ import {
 import { hashCaBundle, parseToken, type Token } from "@keelson/secret-format";
 import { KeelsonError } from "@keelson/service";
 import { WebSocket } from "ws";
-import { type ReplayAnswer, type ReplayRequest, replayRequest } from "./replay-client.ts";
+import { type ClientCertificate, type ReplayAnswer, type ReplayRequest, replayRequest } from "./replay-client.ts";
 
 /** v1.21 as recorded in conformance/vectors; newest as newest K3s: certificate requests, /apiservers, /readyz. */
 export type AgentEra = "v1.21" | "newest";
@@ -79,6 +79,7 @@ class ReplayAgent {
   readonly #token: Token;
   readonly #nodePassword: string;
   readonly #files: AgentFiles;
+  readonly #client: ClientCertificate | undefined;
   #ca = "";
 
   constructor(options: ReplayAgentOptions) {
@@ -86,6 +87,7 @@ class ReplayAgent {
     this.#token = parseToken(options.token);
     this.#nodePassword = options.nodePassword ?? randomBytes(16).toString("hex");
     this.#files = { ...options.files };
+    this.#client = clientCertificate(options);
   }
 
   /** One run of the loop. Throws at the first answer that is not a success. */
@@ -146,7 +148,7 @@ class ReplayAgent {
     }
     const known = this.#files[keyFile];
     const key = known === undefined ? await generateEcKey() : importPrivateKey(known);
-    this.#files[keyFile] = exportPrivateKey(key);
+    if (known === undefined) this.#files[keyFile] = exportPrivateKey(key);
     const answer = await this.#get(path, { method: "POST", headers, body: createCertificateRequest(key) });
     const { certificatesPem, keyPem } = splitCertificateAndKey(answer.body);
     this.#files[`${name}.crt`] = certificatesPem;
@@ -180,14 +182,7 @@ class ReplayAgent {
         ? `Basic ${Buffer.from(`node:${password}`).toString("base64")}`
         : `Bearer ${bootstrap.id}.${bootstrap.secret}`;
     const headers: (readonly [string, string])[] = [["Authorization", credential], ...(extra.headers ?? [])];
-    return this.#send({ ...extra, path, headers, trust: { ca: this.#ca }, client: this.#clientCertificate() });
-  }
-
-  /** Newest agents present the kubelet certificate they already have. */
-  #clientCertificate(): { cert: string; key: string } | undefined {
-    const cert = this.#options.files?.["client-kubelet.crt"];
-    const key = this.#options.files?.["client-kubelet.key"];
-    return this.#options.era === "newest" && cert !== undefined && key !== undefined ? { cert, key } : undefined;
+    return this.#send({ ...extra, path, headers, trust: { ca: this.#ca }, client: this.#client });
   }
 
   async #send(request: ReplayRequest): Promise<ReplayAnswer> {
@@ -201,4 +196,19 @@ class ReplayAgent {
     }
     return answer;
   }
+}
+
+/** Newest agents present the kubelet certificate they already have. */
+function clientCertificate({ era, files }: ReplayAgentOptions): ClientCertificate | undefined {
+  const cert = files?.["client-kubelet.crt"];
+  const key = files?.["client-kubelet.key"];
+  return era === "newest" && cert !== undefined && key !== undefined ? { cert, key } : undefined;
+}
+
+/** The keys of a new agent, made ahead of its first join, as a host of its own would in no time. */
+export async function drawAgentKeys(): Promise<AgentFiles> {
+  const keys = await Promise.all(
+    certificates.map(async ({ name }) => [`${name}.key`, exportPrivateKey(await generateEcKey())] as const),
+  );
+  return Object.fromEntries(keys);
 }

@@ -17,7 +17,13 @@ export interface ReplayRequest {
   body?: Uint8Array;
   /** Which server certificates pass: the host's trust store, any, or this PEM bundle. */
   trust: "system" | "any" | { ca: string };
-  client?: { cert: string; key: string } | undefined;
+  /** Always the same object for an agent, and always with the same trust: its TLS context is made once. */
+  client?: ClientCertificate | undefined;
+}
+
+export interface ClientCertificate {
+  cert: string;
+  key: string;
 }
 
 /** K3s's agents give every supervisor call ten seconds. */
@@ -70,16 +76,16 @@ export function replayRequest(server: string, request: ReplayRequest): Promise<R
 }
 
 const contexts = new Map<string, SecureContext>();
+const clientContexts = new WeakMap<ClientCertificate, SecureContext>();
 
-/** A thousand agents with the same trust share what OpenSSL has parsed; contexts with a client key are never shared. */
+/** A thousand agents with the same trust share what OpenSSL has parsed; those with a client key parse it once each. */
 function contextFor(trust: ReplayRequest["trust"], client: ReplayRequest["client"]): SecureContext {
   const ca = typeof trust === "object" ? { ca: trust.ca } : {};
-  if (client !== undefined) return createSecureContext({ ...ca, ...client });
   const key = typeof trust === "object" ? trust.ca : trust;
-  let context = contexts.get(key);
-  if (context === undefined) {
-    context = createSecureContext(ca);
-    contexts.set(key, context);
-  }
+  let context = client === undefined ? contexts.get(key) : clientContexts.get(client);
+  if (context !== undefined) return context;
+  context = createSecureContext({ ...ca, ...client });
+  if (client === undefined) contexts.set(key, context);
+  else clientContexts.set(client, context);
   return context;
 }

@@ -1,6 +1,7 @@
 /**
  * Lets agents join a running server all at once, and then all come back:
  *   node e2e/src/replay-storm-cli.ts --server https://127.0.0.1:6443 --data-dir /var/lib/rancher/k3s --agents 1000
+ * With --server-pid it also says how much processor time that process used; with --json it prints one JSON document.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,12 +9,16 @@ import { parseArgs } from "node:util";
 import { runStorm, type StormReport } from "./replay-storm.ts";
 
 const maxReadyzP99Ms = 250;
+/** Linux counts processor time in hundredths of a second. */
+const tickMs = 10;
 
 const { values } = parseArgs({
   options: {
     server: { type: "string", default: "https://127.0.0.1:6443" },
     "data-dir": { type: "string", default: "/var/lib/rancher/k3s" },
     agents: { type: "string", default: "1000" },
+    "server-pid": { type: "string" },
+    json: { type: "boolean", default: false },
   },
 });
 const tls = join(values["data-dir"], "server", "tls");
@@ -26,13 +31,41 @@ const probe = {
 const token = (await read(join(values["data-dir"], "server", "token"))).trim();
 const storm = { server: values.server, token, agents: Number(values.agents), probe };
 
-const first = await runStorm(storm);
+const first = await measured(() => runStorm(storm));
 print("join", first);
-const again = await runStorm({ ...storm, returning: first.agents });
+const again = await measured(() => runStorm({ ...storm, returning: first.agents }));
 print("rejoin", again);
 const missed = [...missedBars("join", first, 60_000), ...missedBars("rejoin", again, 30_000)];
-console.log(missed.length === 0 ? "all bars met" : missed.join("\n"));
+if (values.json) console.log(JSON.stringify({ join: figures(first), rejoin: figures(again), missed }, undefined, 2));
+else console.log(missed.length === 0 ? "all bars met" : missed.join("\n"));
 process.exit(missed.length === 0 ? 0 : 1);
+
+/** Processor time of both sides, in milliseconds; the server's is left out when its process is not known. */
+interface Cost {
+  agentsCpuMs: number;
+  serverCpuMs: number | undefined;
+}
+
+async function measured(run: () => Promise<StormReport>): Promise<StormReport & Cost> {
+  const before = process.cpuUsage();
+  const serverBefore = await serverCpuMs();
+  const report = await run();
+  const { user, system } = process.cpuUsage(before);
+  const serverAfter = await serverCpuMs();
+  return {
+    ...report,
+    agentsCpuMs: (user + system) / 1_000,
+    serverCpuMs: serverBefore === undefined || serverAfter === undefined ? undefined : serverAfter - serverBefore,
+  };
+}
+
+async function serverCpuMs(): Promise<number | undefined> {
+  const pid = values["server-pid"];
+  if (pid === undefined) return undefined;
+  const stat = await read(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * tickMs;
+}
 
 /** What a thousand agents on two cores must find: all in, in time, no answer but success or "later", /readyz undisturbed. */
 function missedBars(name: string, report: StormReport, maxMs: number): string[] {
@@ -47,7 +80,13 @@ function missedBars(name: string, report: StormReport, maxMs: number): string[] 
   return bars.filter(([met]) => !met).map(([, text]) => text);
 }
 
-function print(name: string, report: StormReport): void {
+/** The report without the agents themselves. */
+function figures({ agents: _, ...report }: StormReport & Cost): object {
+  return report;
+}
+
+function print(name: string, report: StormReport & Cost): void {
+  if (values.json) return;
   const { joined, durationMs, statuses, failures, retries, readyz, throttledWithoutRetryAfter } = report;
   console.log(`${name}: ${joined} agents in ${(durationMs / 1_000).toFixed(1)} s, ${retries} retries`);
   console.log(`  answers ${JSON.stringify(statuses)}, 429 without Retry-After: ${throttledWithoutRetryAfter}`);
@@ -57,4 +96,8 @@ function print(name: string, report: StormReport): void {
     const times = [p50Ms, p99Ms, maxMs].map((ms) => ms.toFixed(1)).join(" / ");
     console.log(`  /readyz: ${count} answers, ${failed} failures, p50 / p99 / max ${times} ms`);
   }
+  const answers = Object.values(statuses).reduce((sum, count) => sum + count, 0);
+  const cost = (ms: number | undefined): string =>
+    ms === undefined ? "?" : `${(ms / durationMs).toFixed(2)} cores (${(ms / answers).toFixed(2)} ms an answer)`;
+  console.log(`  processor: agents ${cost(report.agentsCpuMs)}, server ${cost(report.serverCpuMs)}`);
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { errorMessage } from "@keelson/service";
-import { type AgentEra, type JoinedAgent, joinReplayAgent } from "./replay-agent.ts";
+import { type AgentEra, type AgentFiles, drawAgentKeys, type JoinedAgent, joinReplayAgent } from "./replay-agent.ts";
 
 export interface StormOptions {
   server: string;
@@ -44,6 +44,9 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
   const failures: Record<string, number> = {};
   let throttledWithoutRetryAfter = 0;
   const signal = AbortSignal.timeout(timeoutMs);
+  // A thousand hosts make their keys at once; here it would be this machine's load.
+  const keys: AgentFiles[] = [];
+  while (era === "newest" && returning === undefined && keys.length < agents) keys.push(await drawAgentKeys());
   const probe = options.probe === undefined ? undefined : await startProbe(server, options.probe);
   const before = performance.now();
   const outcomes = await Promise.allSettled(
@@ -55,7 +58,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
         nodeName: returning?.[index]?.nodeName ?? `storm-${index}`,
         nodeIps: [`10.${(index >> 16) & 255}.${(index >> 8) & 255}.${index & 255}`],
         ...(returning?.[index] === undefined
-          ? {}
+          ? { files: keys[index] ?? {} }
           : { nodePassword: returning[index].nodePassword, files: returning[index].files }),
         signal,
         onAnswer: (_path, answer) => {
