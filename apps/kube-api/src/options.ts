@@ -16,6 +16,13 @@ export const kubeApiOptions = defineOptions({
     placeholder: "url",
     help: "Datastore, as etcd client URLs",
   },
+  "etcd-cafile": {
+    type: "string",
+    placeholder: "file",
+    help: "Authorities of the datastore's certificate (the cluster's own without it)",
+  },
+  "etcd-certfile": { type: "string", placeholder: "file", help: "Client certificate for the datastore" },
+  "etcd-keyfile": { type: "string", placeholder: "file", help: "Key of the client certificate" },
   "service-cidr": { type: "string", default: "10.43.0.0/16", placeholder: "cidr", help: "Network of services" },
   "gateway-url": {
     type: "string",

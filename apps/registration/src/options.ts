@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { tlsFromFiles } from "@keelson/etcd-client";
 import { defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
 import type { CreateRegistrationConfig } from "./create-registration.ts";
 
@@ -68,6 +69,24 @@ export const registrationOptions = defineOptions({
     placeholder: "url",
     help: "etcd API of the datastore, for the identity that servers share",
   },
+  "datastore-cafile": {
+    type: "string",
+    env: "K3S_DATASTORE_CAFILE",
+    placeholder: "file",
+    help: "Authorities of the datastore's certificate",
+  },
+  "datastore-certfile": {
+    type: "string",
+    env: "K3S_DATASTORE_CERTFILE",
+    placeholder: "file",
+    help: "Client certificate for the datastore",
+  },
+  "datastore-keyfile": {
+    type: "string",
+    env: "K3S_DATASTORE_KEYFILE",
+    placeholder: "file",
+    help: "Key of the client certificate",
+  },
 });
 
 type Values = OptionValues<typeof registrationOptions>;
@@ -81,6 +100,7 @@ export async function registrationConfig(values: Values): Promise<CreateRegistra
     ...(await readToken("agent-token-file", values["agent-token-file"])),
   ].filter((token) => token !== undefined);
   const endpoints = values["datastore-endpoint"];
+  const { "datastore-cafile": ca, "datastore-certfile": cert, "datastore-keyfile": key } = values;
   const advertiseAddress = values["advertise-address"];
   return {
     dataDir,
@@ -95,7 +115,9 @@ export async function registrationConfig(values: Values): Promise<CreateRegistra
     ...(tokens.length === 0 ? {} : { token: tokens }),
     ...(agentToken === undefined ? {} : { agentToken }),
     ...(advertiseAddress === undefined ? {} : { advertiseAddress }),
-    ...(endpoints.length === 0 ? {} : { etcd: { endpoints } }),
+    ...(endpoints.length === 0
+      ? {}
+      : { etcd: { endpoints, ...(ca === undefined ? {} : { tls: tlsFromFiles({ ca, cert, key }) }) } }),
   };
 }
 

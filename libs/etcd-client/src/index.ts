@@ -8,4 +8,5 @@ export {
   type GrpcStream,
   type GrpcStreamHandlers,
 } from "./grpc-connection.ts";
+export { type EtcdTlsFiles, tlsFromFiles } from "./tls-files.ts";
 export type { Watch, WatchHandlers } from "./watch.ts";

@@ -1,4 +1,6 @@
+import { type EtcdClientOptions, tlsFromFiles } from "@keelson/etcd-client";
 import { createKubeApi, kubeApiOptions } from "@keelson/kube-api";
+import type { ComponentIdentity } from "@keelson/registration";
 import { composeService, type Dependencies, defineOptions, type Lifecycle, type OptionValues } from "@keelson/service";
 import { defineCommand } from "../cli/command.ts";
 import { daemonOptions, runDaemon } from "../daemon.ts";
@@ -26,19 +28,12 @@ async function startKubeApi(
   const names = ["kube-api", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
   const identity = await componentIdentity("kube-api", values, names, deps);
   await lifecycle.run("identity", identity);
-  const endpoints = values["etcd-servers"];
-  const isSecure = endpoints.some((endpoint) => endpoint.startsWith("https:"));
   const serving = identity.certificate("serving-kube-apiserver");
   const client = { ca: identity.bundle("server-ca"), ...identity.certificate("client-kube-apiserver") };
   const gatewayUrl = values["gateway-url"];
   const kubeApi = createKubeApi(
     {
-      etcd: {
-        endpoints,
-        ...(isSecure
-          ? { tls: () => ({ ca: identity.bundle("etcd-server-ca"), ...identity.certificate("etcd-client") }) }
-          : {}),
-      },
+      etcd: etcdOptions(values, identity),
       listen: [
         {
           host: values["bind-address"],
@@ -64,4 +59,16 @@ async function startKubeApi(
     deps,
   );
   await lifecycle.run("kube-api", kubeApi);
+}
+
+/** The datastore with the given files; over TLS without them, the cluster's own etcd certificates are taken. */
+function etcdOptions(values: OptionValues<typeof options>, identity: ComponentIdentity): EtcdClientOptions {
+  const endpoints = values["etcd-servers"];
+  const { "etcd-cafile": ca, "etcd-certfile": cert, "etcd-keyfile": key } = values;
+  if (ca !== undefined) return { endpoints, tls: tlsFromFiles({ ca, cert, key }) };
+  if (!endpoints.some((endpoint) => endpoint.startsWith("https:"))) return { endpoints };
+  return {
+    endpoints,
+    tls: () => ({ ca: identity.bundle("etcd-server-ca"), ...identity.certificate("etcd-client") }),
+  };
 }
