@@ -1,3 +1,8 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
 import { Wait } from "testcontainers";
 import { keelsonImage, serviceImages } from "./images.ts";
 import { Node } from "./node.ts";
@@ -5,6 +10,7 @@ import { NetworkedContainer, PrivateNetwork } from "./private-network.ts";
 
 const dataDir = "/var/lib/keelson";
 const token = "end-to-end-secret";
+const certificatesDir = "/run/keelson-datastore";
 
 /** Where each role lives in a private network; several of a role follow each other. */
 const hosts = {
@@ -17,6 +23,9 @@ const hosts = {
   registration: 65,
   "kube-api": 69,
 } as const;
+
+/** What every command says when it serves: heard at once, where the image's health check asks only every few seconds. */
+const hasStarted = Wait.forLogMessage(/INFO +\S+: started/).withStartupTimeout(90_000);
 
 export interface Credentials {
   ca: string;
@@ -72,7 +81,7 @@ ${servers.join("\n")}
     return this.#start("balancer", hosts.balancer, spec);
   }
 
-  /** A `keelson server`; flags say which datastore it has. Waits until it is ready. */
+  /** A `keelson server`; flags say which datastore it has. Waits until it serves. */
   async addServer(index: number, flags: readonly string[]): Promise<Node> {
     const name = `server-${index}`;
     const host = hosts.server + index - 1;
@@ -84,7 +93,7 @@ ${servers.join("\n")}
         ...["--advertise-address", this.network.address(host), "--node-ip", this.network.address(host)],
         ...flags,
       ])
-      .withWaitStrategy(Wait.forHealthCheck().withStartupTimeout(90_000));
+      .withWaitStrategy(hasStarted);
     return this.#start(name, host, spec);
   }
 
@@ -98,7 +107,7 @@ ${servers.join("\n")}
         ...["agent", "--server", `https://${this.balancerAddress}:6443`],
         ...["--node-name", name, "--node-ip", this.network.address(host)],
       ])
-      .withWaitStrategy(Wait.forHealthCheck().withStartupTimeout(90_000));
+      .withWaitStrategy(hasStarted);
     return this.#start(name, host, spec);
   }
 
@@ -173,44 +182,74 @@ ${servers.join("\n")}
   async addParts(gateways: number): Promise<void> {
     const [{ endpoint }, { url: redis }] = await Promise.all([this.addPostgres(), this.addRedis()]);
     const two = [1, 2];
+    const certificates = await datastoreCertificates();
     await Promise.all(
       two.map((index) =>
-        this.#addPart("datastore", index, "http://127.0.0.1:2379/health", { KEELSON_DATASTORE_ENDPOINT: endpoint }, [
-          "--listen-address=http://0.0.0.0:2379",
-        ]),
+        this.#addPart(
+          "datastore",
+          index,
+          "http://127.0.0.1:2381/health",
+          { KEELSON_DATASTORE_ENDPOINT: endpoint },
+          [
+            ...["--listen-address=https://0.0.0.0:2379", "--listen-address=http://127.0.0.1:2381"],
+            ...[`--server-cert-file=${certificatesDir}/server.crt`, `--server-key-file=${certificatesDir}/server.key`],
+            `--trusted-ca-file=${certificatesDir}/ca.crt`,
+          ],
+          certificates,
+        ),
       ),
     );
-    for (const index of two) {
-      await this.#addPart("registration", index, "https://127.0.0.1:6445/cacerts", { K3S_TOKEN: token }, [
-        "--listen=0.0.0.0:6445",
-        "--datastore-endpoint=http://datastore:2379",
-        "--kube-api=https://kube-api:6444",
-        "--tls-san=registration",
-        `--tls-san=${this.balancerAddress}`,
-      ]);
-    }
+    const datastoreFlags = (prefix: string): string[] => [
+      `--${prefix}-cafile=${certificatesDir}/ca.crt`,
+      `--${prefix}-certfile=${certificatesDir}/client.crt`,
+      `--${prefix}-keyfile=${certificatesDir}/client.key`,
+    ];
+    await Promise.all(
+      two.map((index) =>
+        this.#addPart(
+          "registration",
+          index,
+          "https://127.0.0.1:6445/cacerts",
+          { K3S_TOKEN: token },
+          [
+            "--listen=0.0.0.0:6445",
+            ...["--datastore-endpoint=https://datastore:2379", ...datastoreFlags("datastore")],
+            "--kube-api=https://kube-api:6444",
+            "--tls-san=registration",
+            `--tls-san=${this.balancerAddress}`,
+          ],
+          certificates,
+        ),
+      ),
+    );
     const enrolment = {
       K3S_TOKEN: (await this.node("registration-1").exec("cat", `${dataDir}/server/token`)).trim(),
       KEELSON_REGISTRATION: "https://registration:6445",
     };
-    await Promise.all(
-      two.map((index) =>
-        this.#addPart("kube-api", index, "https://127.0.0.1:6444/readyz", enrolment, [
-          "--etcd-servers=http://datastore:2379",
-          `--gateway-url=https://${this.balancerAddress}:6443`,
-          `--advertise-address=${this.balancerAddress}`,
-        ]),
+    const gatewayIndexes = Array.from({ length: gateways }, (_, index) => index + 1);
+    await Promise.all([
+      ...two.map((index) =>
+        this.#addPart(
+          "kube-api",
+          index,
+          "https://127.0.0.1:6444/readyz",
+          enrolment,
+          [
+            ...["--etcd-servers=https://datastore:2379", ...datastoreFlags("etcd")],
+            `--gateway-url=https://${this.balancerAddress}:6443`,
+            `--advertise-address=${this.balancerAddress}`,
+          ],
+          certificates,
+        ),
       ),
-    );
-    await Promise.all(
-      Array.from({ length: gateways }, (_, index) =>
-        this.#addPart("gateway", index + 1, "http://127.0.0.1:9443/readyz", enrolment, [
+      ...gatewayIndexes.map((index) =>
+        this.#addPart("gateway", index, "http://127.0.0.1:9443/readyz", enrolment, [
           "--kube-api=https://kube-api:6444",
           `--redis=${redis}`,
           "--ops-listen=127.0.0.1:9443",
         ]),
       ),
-    );
+    ]);
   }
 
   /** The administrator's client certificate, from a node that holds the cluster's certificates. */
@@ -239,6 +278,7 @@ ${servers.join("\n")}
     healthUrl: string,
     environment: Readonly<Record<string, string>>,
     flags: readonly string[],
+    files: readonly CopiedFile[] = [],
   ): Promise<void> {
     const name = `${part}-${index}`;
     // Gateways stand where servers do, so that the balancer finds them.
@@ -246,7 +286,8 @@ ${servers.join("\n")}
     const spec = new NetworkedContainer(keelsonImage, this.network, host, [name, part])
       .withEnvironment({ ...environment, KEELSON_HEALTH_URL: healthUrl })
       .withCommand([part, ...flags])
-      .withWaitStrategy(Wait.forHealthCheck().withStartupTimeout(90_000));
+      .withCopyContentToContainer([...files])
+      .withWaitStrategy(hasStarted);
     await this.#start(name, host, spec);
   }
 
@@ -258,5 +299,28 @@ ${servers.join("\n")}
     const node = await Node.start(name, host, this.network, spec);
     this.nodes.set(name, node);
     return node;
+  }
+}
+
+interface CopiedFile {
+  content: Buffer;
+  target: string;
+}
+
+/** What the datastore and its clients show each other, made as docker-compose.yml makes it. */
+async function datastoreCertificates(): Promise<CopiedFile[]> {
+  const directory = await mkdtemp(join(tmpdir(), "keelson-e2e-"));
+  try {
+    const script = resolve(import.meta.dirname, "../../deploy/image/datastore-certificates.js");
+    await promisify(execFile)(process.execPath, [script, directory, "datastore"]);
+    const names = await readdir(directory);
+    return await Promise.all(
+      names.map(async (name) => ({
+        content: await readFile(join(directory, name)),
+        target: `${certificatesDir}/${name}`,
+      })),
+    );
+  } finally {
+    await rm(directory, { recursive: true });
   }
 }

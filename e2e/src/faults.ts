@@ -12,17 +12,25 @@ export interface Fault {
   node: Node;
   /** How long it stays broken, in milliseconds. */
   heldMs: number;
-  /** The longest that the client may wait for an acknowledgement, in milliseconds; measured while broken and healing. */
-  maxOutageMs: number;
+  /**
+   * The longest that the client may wait for an acknowledgement, in milliseconds; measured while broken and healing. What
+   * has no replacement is given its own downtime: until it is healed, or until {@link isBack} says that it serves again.
+   */
+  maxOutageMs: number | ((downMs: number) => number);
+  /** Asks the healed node itself whether it serves. */
+  isBack?: () => Promise<boolean>;
 }
 
 export interface FaultResult {
   topology: string;
   role: string;
   kind: FaultKind;
-  heldMs: number;
+  /** How long the node itself was away. */
+  downMs: number;
   outageMs: number;
   maxOutageMs: number;
+  /** What the client was told meanwhile. */
+  refusals: string[];
 }
 
 /** Breaks one node, heals it, and measures what the background client noticed. */
@@ -31,16 +39,30 @@ export async function injectFault(topology: string, fault: Fault, client: Backgr
   await client.acknowledgements(10);
   const brokenAtMs = Date.now();
   await breakNode(node, kind);
-  await new Promise((resolve) => setTimeout(resolve, heldMs));
+  await pause(heldMs);
   await healNode(node, kind);
-  await client.acknowledgements(20, fault.maxOutageMs + 60_000);
+  while (fault.isBack !== undefined && !(await fault.isBack())) await pause(50);
+  const downMs = Date.now() - brokenAtMs;
+  await client.acknowledgements(20);
   // What is broken may also hurt when it comes back (a stale leader, a cold cache), so the healing counts.
-  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  await pause(2_000);
   await client.acknowledgements(5);
-  const outageMs = client.history.outageMs(brokenAtMs, Date.now());
-  const result = { topology, role: fault.role, kind, heldMs, outageMs, maxOutageMs: fault.maxOutageMs };
+  const endMs = Date.now();
+  const result = {
+    topology,
+    role: fault.role,
+    kind,
+    downMs,
+    outageMs: client.history.outageMs(brokenAtMs, endMs),
+    maxOutageMs: typeof fault.maxOutageMs === "number" ? fault.maxOutageMs : fault.maxOutageMs(downMs),
+    refusals: client.history.refusals(brokenAtMs, endMs),
+  };
   await report(result);
   return result;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 async function breakNode(node: Node, kind: FaultKind): Promise<void> {
@@ -58,8 +80,9 @@ async function healNode(node: Node, kind: FaultKind): Promise<void> {
 
 /** One line per fault, so that a run that ends early still has its numbers. KEELSON_E2E_REPORT names the file. */
 async function report(result: FaultResult): Promise<void> {
-  const { topology, role, kind, outageMs, maxOutageMs } = result;
-  console.log(`${topology}: ${kind} ${role}: ${outageMs} ms without an acknowledged write (bound ${maxOutageMs} ms)`);
+  const { topology, role, kind, downMs, outageMs, maxOutageMs } = result;
+  const seen = `${outageMs} ms without an acknowledged write (bound ${maxOutageMs} ms)`;
+  console.log(`${topology}: ${kind} ${role}, away for ${downMs} ms: ${seen}`);
   const path = process.env.KEELSON_E2E_REPORT;
   if (path === undefined) return;
   await mkdir(dirname(path), { recursive: true });

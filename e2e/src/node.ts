@@ -44,6 +44,11 @@ export class Node {
     return output;
   }
 
+  /** Whether a command inside succeeds. */
+  async succeeds(...command: string[]): Promise<boolean> {
+    return (await this.#container.exec(command)).exitCode === 0;
+  }
+
   /** SIGKILL to every process at once, as a machine that loses power. */
   async kill(): Promise<void> {
     await (await this.#handle()).kill();

@@ -22,11 +22,11 @@ for (const line of readFileSync(path, "utf8").split("\n")) {
   rows.set(key, { worst, runs: (known?.runs ?? 0) + 1 });
 }
 
-console.log("| topology | fault | held | longest time without an acknowledged write | bound | runs |");
+console.log("| topology | fault | away for | longest time without an acknowledged write | bound | runs |");
 console.log("|---|---|---|---|---|---|");
 for (const { worst, runs } of rows.values()) {
-  const { topology, role, kind, heldMs, outageMs, maxOutageMs } = worst;
+  const { topology, role, kind, downMs, outageMs, maxOutageMs } = worst;
   const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
-  const cells = [topology, `${kind} ${role}`, seconds(heldMs), seconds(outageMs), seconds(maxOutageMs), String(runs)];
+  const cells = [topology, `${kind} ${role}`, seconds(downMs), seconds(outageMs), seconds(maxOutageMs), String(runs)];
   console.log(`| ${cells.join(" | ")} |`);
 }

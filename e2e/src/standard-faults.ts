@@ -20,23 +20,25 @@ export function balancerFaults(): PlannedFaults {
   );
 }
 
-/** The only database: away as long as it is down, and a bounded time more. */
-export function databaseFaults(name = "database"): PlannedFaults {
-  return (["kill", "restart", "pause", "disconnect"] as const).map((kind) =>
-    planned(kind, name, "database", heldMs + extraDowntimeMs[kind] + bounds.afterDatabase),
-  );
-}
+/** How a database says that it serves, its recovery included. */
+export const databaseIsReady = {
+  postgres: ["pg_isready", "--host=127.0.0.1"],
+  mariadb: ["mariadb-admin", "--host=127.0.0.1", "ping"],
+} as const;
 
-/**
- * What its own downtime has beyond the time that it is held down: one that starts recovers its log first; one that is
- * cut off leaves attempts to connect without an answer, which end with their timeout.
- */
-const extraDowntimeMs: Readonly<Record<FaultKind, number>> = {
-  kill: 3_000,
-  restart: 3_000,
-  pause: 0,
-  disconnect: 3_000,
-};
+/** The only database: away as long as it says so itself, and a bounded time more. */
+export function databaseFaults(isReady: readonly string[]): PlannedFaults {
+  return (["kill", "restart", "pause", "disconnect"] as const).map((kind) => ({
+    title: `${kind} database`,
+    fault: (cluster: Cluster): Fault => {
+      const node = cluster.node("database");
+      const isBack = (): Promise<boolean> => node.succeeds(...isReady);
+      // TCP repeats what was lost on the way with growing pauses, so that a cable is plugged in before that is noticed.
+      const afterMs = bounds.afterDatabase + (kind === "disconnect" ? bounds.retransmission : 0);
+      return { role: "database", kind, node, heldMs, isBack, maxOutageMs: (downMs) => downMs + afterMs };
+    },
+  }));
+}
 
 function planned(kind: FaultKind, node: string, role: string, maxOutageMs: number): PlannedFaults[number] {
   return {

@@ -26,6 +26,8 @@ export const bounds = {
   silentLoss: 8_000,
   /** A database may be away as long as it is down, and three seconds more. */
   afterDatabase: 3_000,
+  /** What was sent into a cut is sent again by TCP at 3.0 s and then at 6.2 s. */
+  retransmission: 3_200,
 };
 
 /** The suite of a topology: up, joined, kubectl works, then every fault while a background client writes and watches. */
@@ -73,8 +75,8 @@ export function describeTopology(topology: Topology): void {
     for (const { title, fault } of topology.faults) {
       test(title, async () => {
         const planned = await fault(cluster);
-        const { outageMs, maxOutageMs } = await injectFault(topology.name, planned, client);
-        expect(outageMs).toBeLessThanOrEqual(maxOutageMs);
+        const { outageMs, maxOutageMs, refusals } = await injectFault(topology.name, planned, client);
+        expect(outageMs, refusals.join("\n")).toBeLessThanOrEqual(maxOutageMs);
       });
     }
 

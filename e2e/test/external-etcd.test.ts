@@ -10,8 +10,8 @@ describeTopology({
   build: async () => {
     const cluster = await Cluster.create("external-etcd", 4);
     const [{ endpoint }] = await Promise.all([cluster.addEtcd(), cluster.addBalancer(2)]);
-    await cluster.addServer(1, ["--datastore-endpoint", endpoint]);
-    await cluster.addServer(2, ["--datastore-endpoint", endpoint]);
+    const flags = ["--datastore-endpoint", endpoint];
+    await Promise.all([cluster.addServer(1, flags), cluster.addServer(2, flags)]);
     await Promise.all([cluster.addAgent(1), cluster.addAgent(2)]);
     return cluster;
   },

@@ -1,5 +1,5 @@
 import { Cluster } from "../src/cluster.ts";
-import { balancerFaults, databaseFaults, serverFaults } from "../src/standard-faults.ts";
+import { balancerFaults, databaseFaults, databaseIsReady, serverFaults } from "../src/standard-faults.ts";
 import { describeTopology } from "../src/suite.ts";
 
 describeTopology({
@@ -7,10 +7,15 @@ describeTopology({
   build: async () => {
     const cluster = await Cluster.create("postgres", 2);
     const [{ endpoint }] = await Promise.all([cluster.addPostgres(), cluster.addBalancer(2)]);
-    await cluster.addServer(1, ["--datastore-endpoint", endpoint]);
-    await cluster.addServer(2, ["--datastore-endpoint", endpoint]);
+    const flags = ["--datastore-endpoint", endpoint];
+    await Promise.all([cluster.addServer(1, flags), cluster.addServer(2, flags)]);
     await Promise.all([cluster.addAgent(1), cluster.addAgent(2)]);
     return cluster;
   },
-  faults: [...serverFaults("server-1"), ...serverFaults("server-2"), ...databaseFaults(), ...balancerFaults()],
+  faults: [
+    ...serverFaults("server-1"),
+    ...serverFaults("server-2"),
+    ...databaseFaults(databaseIsReady.postgres),
+    ...balancerFaults(),
+  ],
 });

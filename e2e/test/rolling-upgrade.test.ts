@@ -12,8 +12,8 @@ describe.skipIf(inject("noEngine") !== "")(
     beforeAll(async () => {
       cluster = await Cluster.create("upgrade", 6);
       const [{ endpoint }] = await Promise.all([cluster.addPostgres(), cluster.addBalancer(2)]);
-      await cluster.addServer(1, ["--datastore-endpoint", endpoint]);
-      await cluster.addServer(2, ["--datastore-endpoint", endpoint]);
+      const flags = ["--datastore-endpoint", endpoint];
+      await Promise.all([cluster.addServer(1, flags), cluster.addServer(2, flags)]);
       await Promise.all([cluster.addAgent(1), cluster.addAgent(2)]);
       client = await BackgroundClient.start(cluster.node("agent-1"), await cluster.adminCredentials());
       await client.acknowledgements(50);

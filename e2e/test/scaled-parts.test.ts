@@ -1,6 +1,6 @@
 import { Cluster } from "../src/cluster.ts";
 import type { FaultKind } from "../src/faults.ts";
-import { balancerFaults, databaseFaults } from "../src/standard-faults.ts";
+import { balancerFaults, databaseFaults, databaseIsReady } from "../src/standard-faults.ts";
 import { bounds, describeTopology } from "../src/suite.ts";
 
 /** Agents know the gateways by the balancer's address alone, so a lost gateway is noticed by the balancer's checks too. */
@@ -34,11 +34,14 @@ describeTopology({
     ...partFaults("kube-api-1", "kube-api"),
     ...partFaults("datastore-1", "datastore replica"),
     ...partFaults("redis", "Redis"),
-    ...databaseFaults(),
+    ...databaseFaults(databaseIsReady.postgres),
     ...balancerFaults().map(({ title, fault }) => ({
       title,
       // Here the balancer is in the way of every request: away as long as it is down.
-      fault: async (cluster: Cluster) => ({ ...(await fault(cluster)), maxOutageMs: 3_000 + 4_000 }),
+      fault: async (cluster: Cluster) => ({
+        ...(await fault(cluster)),
+        maxOutageMs: (downMs: number) => downMs + 3_000,
+      }),
     })),
   ],
 });

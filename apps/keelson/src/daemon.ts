@@ -64,6 +64,7 @@ export async function runDaemon(
     if (error instanceof StoppedWhileStarting) return 0;
     throw error;
   }
+  log.info("started");
   const reason = await ended;
   log.info({ reason }, "stopping");
   const timer = setTimeout(() => {
