@@ -92,14 +92,14 @@ make_node() {
   say "making a stand-in for $node_image"
   context=$(mktemp -d /var/tmp/keelson-node.XXXXXX)
   cp node_modules/node/bin/node "$context/node"
-  cp -rL "$(npm root -g)/npm" "$context/npm"
+  program=$(readlink -f "$(command -v npm)") # …/npm/bin/npm-cli.js, whichever Node runs it
+  cp -rL "${program%/bin/*}" "$context/npm"
   npm config get registry >"$context/registry"
   DOCKER_BUILDKIT=0 docker build -q -t "$node_image" -f scripts/containers/node.Dockerfile "$context" >/dev/null
   rm -rf "$context"
 }
 
 make_service() { # image name
-  present "$base_image" || make_base
   say "making a stand-in for $1"
   DOCKER_BUILDKIT=0 nice docker build -q -t "$1" -f "scripts/containers/$2.Dockerfile" scripts/containers >/dev/null
 }
@@ -108,6 +108,7 @@ ensure_engine
 if [ "$install" = yes ] && ! docker compose version >/dev/null 2>&1; then
   ensure_package docker-compose docker-compose
 fi
+making=
 for image in "$@"; do
   present "$image" || pull "$image" || case "$image" in
     "$base_image") make_base ;;
@@ -115,7 +116,11 @@ for image in "$@"; do
     *)
       name=${image%%:*}
       [ -f "scripts/containers/$name.Dockerfile" ] || fail "$image cannot be pulled and has no stand-in"
-      make_service "$image" "$name"
+      present "$base_image" || make_base
+      # Together: most of their time goes by in downloads.
+      make_service "$image" "$name" &
+      making="$making $!"
       ;;
   esac
 done
+for pid in $making; do wait "$pid" || fail "a stand-in could not be made: its build is above"; done
