@@ -24,6 +24,20 @@ class Seen {
   }
 }
 
+/** Another replica, on a database of its own choice. */
+async function openReplica(endpoint: string): Promise<{ client: EtcdClient; stop(): Promise<void> }> {
+  const datastore = createDatastore({ endpoint, listen: [{ url: "http://127.0.0.1:0" }] });
+  await datastore.start();
+  const client = createEtcdClient({ endpoints: [datastore.addresses[0]!] });
+  return {
+    client,
+    async stop() {
+      client.close();
+      await datastore.stop();
+    },
+  };
+}
+
 /** Patient, because a loaded machine is slow. */
 const eventually = <T>(read: () => T | Promise<T>) => expect.poll(read, { timeout: 15_000 });
 
@@ -147,6 +161,33 @@ export function describeReplicas(start: () => Promise<DatabaseServer>): void {
       await eventually(() => get(a(), "/registry/leased")).toBeUndefined();
       await eventually(leased).toEqual(["0", "1"]);
       await expect(b().leaseRevoke(id)).rejects.toThrow("lease not found");
+    }, 30_000);
+
+    it("give leases their keys back after a restart, and expire each once between them", async () => {
+      const open = (): Promise<{ client: EtcdClient; stop(): Promise<void> }> => openReplica(server.endpoint("leases"));
+      const key = (at: number): Buffer => Buffer.from(`/registry/leased/${at}`);
+      const first = await open();
+      const { id } = await first.client.leaseGrant(3);
+      for (const at of [1, 2]) await first.client.put({ key: key(at), value: Buffer.from("x"), lease: id });
+      const before = (await first.client.range({ key: key(1) })).header!.revision;
+      await first.stop();
+      const restarted = await Promise.all([open(), open()]);
+      for (const { client } of restarted) {
+        expect((await client.leaseTimeToLive(id, true)).keys.map(String).sort()).toEqual([key(1), key(2)].map(String));
+      }
+      const watchers = await Promise.all(restarted.map(({ client }) => watchAll(client)));
+      for (const seen of watchers) {
+        await eventually(() => seen.events.map((event) => `${event.type} ${event.key}`).sort()).toEqual(
+          [1, 2].map((at) => `1 ${key(at)}`),
+        );
+      }
+      for (const { client } of restarted) {
+        expect((await client.leaseTimeToLive(id, false)).ttl).toBe(-1);
+        // Two deletions are two rows, and nothing came after them.
+        expect((await client.range({ key: key(1) })).header?.revision).toBe(before + 2);
+      }
+      expect(watchers.map(({ events }) => events.length)).toEqual([2, 2]);
+      for (const { stop } of restarted) await stop();
     }, 30_000);
 
     it("compact together", async () => {

@@ -63,6 +63,8 @@ export class Loader {
       if (head.version === 0) {
         if (head.revision <= this.#store.compacted) tombstones.push(head);
       } else if (head.lease !== undefined) {
+        // A log may tell its leases after its rows: until now the head has known only the lease's id.
+        if (head.lease.listed) head.lease = this.#lessor.reference(head.lease.id);
         head.lease.attached.add(entry);
         this.#lessor.arm(head.lease, this.#nowMs);
       }
