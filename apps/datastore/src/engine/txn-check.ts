@@ -52,7 +52,8 @@ interface Written {
 
 /**
  * No key is put twice, and none is put that a delete of the same list covers, whichever comes first. The two branches
- * of one nested transaction may put the same key, because only one of them runs; two sibling transactions may not.
+ * of one nested transaction may put the same key, because only one of them runs; two sibling transactions may not. Of two
+ * siblings the later may delete what the earlier puts, but not put what the earlier deletes: etcd looks back only for puts.
  */
 function checkIntervals(ops: readonly Operation[]): Written {
   const written: Written = { puts: new Set(), deletes: [] };
@@ -66,10 +67,8 @@ function checkIntervals(ops: readonly Operation[]): Written {
     for (const key of puts) {
       if (written.puts.has(key) || covers(written.deletes, key)) throw etcdErrors.duplicateKey();
     }
-    const deletes = [...success.deletes, ...failure.deletes];
-    for (const key of written.puts) if (covers(deletes, key)) throw etcdErrors.duplicateKey();
     for (const key of puts) written.puts.add(key);
-    written.deletes.push(...deletes);
+    written.deletes.push(...success.deletes, ...failure.deletes);
   }
 
   for (const op of ops) {
