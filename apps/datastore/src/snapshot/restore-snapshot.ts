@@ -1,12 +1,16 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
 import { keyValue, Reader } from "@keelson/protocol/etcd";
 import { type Dependencies, KeelsonError, withDefaults } from "@keelson/service";
 import type { AppendLog, LogBatch, LogRow } from "../log/append-log.ts";
 import { openLog } from "../log/open-log.ts";
 import type { DatabaseTlsFiles } from "../log/sql/tls-files.ts";
+import { etcdEndpoint } from "../proxy/etcd-endpoint.ts";
 import { BoltReader } from "./bolt-reader.ts";
 
 export interface RestoreOptions {
-  /** File of `etcdctl snapshot save`, from Keelson or from an etcd. */
+  /** File of `etcdctl snapshot save`, from Keelson or from an etcd, or the `member/snap/db` of a stopped etcd. */
   file: string;
   /** Database to fill; it must be empty. */
   endpoint: string;
@@ -24,6 +28,10 @@ export interface Restored {
 const maxBatchRows = 500;
 const maxBatchBytes = 4 << 20;
 
+/** bbolt's pages are whole sectors, so that what is left over is the hash. */
+const sectorBytes = 512;
+const sha256Bytes = 32;
+
 /** The newest version of one key in the snapshot. */
 interface Newest {
   main: number;
@@ -34,14 +42,22 @@ interface Newest {
 
 /**
  * Fills an empty database from a snapshot. Keys keep their revisions, unless several keys share one (a transaction of an
- * etcd): rows need an id each, so then all are numbered anew in their order.
+ * etcd): rows need an id each, so then all are numbered anew in their order. Only the newest state is taken over, so that
+ * the store counts as compacted at its last revision: a client that remembers an older one is told to list again.
  */
 export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dependencies> = {}): Promise<Restored> {
   const { log: logger, clock, registry } = withDefaults(deps);
+  if (etcdEndpoint.test(options.endpoint)) {
+    throw new KeelsonError("snapshot/endpoint", "an etcd restores snapshots into its own data directory", {
+      hint: "use `etcdctl snapshot restore` there, or name a sqlite://, postgres:// or mysql:// database",
+    });
+  }
+  using reader = openSnapshot(options.file);
+  await verifyHash(options.file);
   const tls = options.databaseTls === undefined ? {} : { tls: options.databaseTls };
   const log = openLog(options.endpoint, { logger, clock, registry, ...tls });
-  const state = await log.open({ apply() {}, lost() {} });
   try {
+    const state = await log.open({ apply() {}, lost() {} });
     let rows = 0;
     await log.load(
       () => rows++,
@@ -52,7 +68,6 @@ export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dep
         hint: "restore into a new database, then point the datastore endpoint at it",
       });
     }
-    using reader = new BoltReader(options.file);
     const leases = [...reader.bucket("lease")].map(({ value }) => decodeLease(value));
     const ttls = new Map(leases.map(({ id, ttlSeconds }) => [id, ttlSeconds]));
     await commit(log, { leases: leases.map((lease) => ({ kind: "grant", ...lease })) });
@@ -72,12 +87,45 @@ export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dep
       batch = [];
       bytes = 0;
     }
-    await commit(log, { rows: batch });
+    await commit(log, { rows: batch, compactedRevision: nextId });
     const keys = newest.filter(({ bytes: encoded }) => keyValue.decode(encoded!).version > 0).length;
     return { keys, leases: leases.length, revision: nextId };
   } finally {
     await log.close();
   }
+}
+
+function openSnapshot(file: string): BoltReader {
+  try {
+    return new BoltReader(file);
+  } catch (error) {
+    if (error instanceof KeelsonError) throw error;
+    throw new KeelsonError("snapshot/unreadable", `cannot read the snapshot ${file}`, {
+      hint: "check the path and its permissions",
+      cause: error,
+    });
+  }
+}
+
+/** `etcdctl snapshot save` puts the SHA-256 of the file behind its pages; a copied database file has none. */
+async function verifyHash(file: string): Promise<void> {
+  const { size } = await stat(file);
+  if (size % sectorBytes !== sha256Bytes) return;
+  const hash = createHash("sha256");
+  let told = Buffer.alloc(0);
+  for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
+    const bytes = Buffer.concat([told, chunk]);
+    told = bytes.subarray(-sha256Bytes);
+    hash.update(bytes.subarray(0, -sha256Bytes));
+  }
+  if (hash.digest().equals(told)) return;
+  throw new KeelsonError(
+    "snapshot/damaged",
+    `${file} is not an intact etcd snapshot: its content does not match its hash`,
+    {
+      hint: "copy it anew from where it was taken, or take another",
+    },
+  );
 }
 
 /** Live keys, and the tombstone at the very end if the snapshot ends with one, by revision. */
@@ -119,7 +167,6 @@ function rowOf(id: number, encoded: Buffer, ttls: Map<bigint, number>, keepsIds:
 
 async function commit(log: AppendLog, part: Partial<LogBatch>): Promise<void> {
   const batch = { rows: [], leases: [], settings: new Map(), compactedRevision: undefined, purgeIds: [], ...part };
-  if (batch.rows.length === 0 && batch.leases.length === 0) return;
   const turn = await log.acquire();
   await turn.commit(batch);
 }
