@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { findBinary, lacks } from "@keelson/conformance";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { admin, type RunningApi, startApi } from "./support/running-api.ts";
 
 interface Result {
@@ -55,7 +55,8 @@ describe.skipIf(lacks("etcd", "kubectl"))("kubectl", { timeout: 60_000 }, () => 
   };
 
   it("shows what a cluster has", async () => {
-    expect(await ok("version")).toMatch(/Server Version: v1\.32/);
+    const { clientVersion, serverVersion } = JSON.parse(await ok("version -o json"));
+    expect(serverVersion.gitVersion).toMatch(/^v1\.32/);
     expect(await ok("get namespaces")).toMatch(/default +Active/);
     expect(await ok("get svc,endpoints,endpointslices")).toContain("192.0.2.1:6443");
     const resources = await ok("api-resources");
@@ -63,8 +64,8 @@ describe.skipIf(lacks("etcd", "kubectl"))("kubectl", { timeout: 60_000 }, () => 
     expect(await ok("api-versions")).toContain("discovery.k8s.io/v1");
     expect(await ok("get --raw /readyz?verbose")).toContain("[+]etcd ok");
     expect(await ok("get --raw /version")).toContain("keelson");
-    expect(await ok("auth whoami")).toContain("system:admin");
     expect(await ok("auth can-i create pods")).toBe("yes\n");
+    if (Number.parseInt(clientVersion.minor, 10) >= 28) expect(await ok("auth whoami")).toContain("system:admin");
   });
 
   it("creates, labels, annotates, patches, replaces and deletes", async () => {
@@ -77,10 +78,10 @@ describe.skipIf(lacks("etcd", "kubectl"))("kubectl", { timeout: 60_000 }, () => 
     await ok(`patch cm a --type=json -p [{"op":"remove","path":"/data/x"}]`);
     expect(await ok("get cm a -o jsonpath={.data}")).toBe('{"y":"2","z":"3"}');
     expect(await ok("get cm -l k=v -o name")).toBe("configmap/a\n");
-    await ok("replace -f -", (await ok("get cm a -o json")).replace('"2"', '"22"'));
-    expect(await ok("get cm a -o jsonpath={.data.y}")).toBe("22");
-    const edited = await kubectl(["edit", "cm", "a"], "", { EDITOR: "sed -i s/22/23/" });
-    expect(edited.out).toContain("configmap/a edited");
+    await ok("replace -f -", (await ok("get cm a -o json")).replace('"2"', '"replaced"'));
+    expect(await ok("get cm a -o jsonpath={.data.y}")).toBe("replaced");
+    const edited = await kubectl(["edit", "cm", "a"], "", { EDITOR: "sed -i s/replaced/edited/" });
+    expect(edited.out, edited.err).toContain("configmap/a edited");
     await ok("delete cm a");
     const gone = await kubectl(["get", "cm", "a"]);
     expect(gone.err).toBe('Error from server (NotFound): configmaps "a" not found\n');
@@ -118,7 +119,8 @@ describe.skipIf(lacks("etcd", "kubectl"))("kubectl", { timeout: 60_000 }, () => 
     const typo = workload.replace("replicas: 2", "replica: 2");
     const { code, err } = await kubectl(["apply", "-f", "-"], typo);
     expect(code).toBe(1);
-    expect(err).toContain('unknown field "spec.replica"');
+    // kubectl checks by itself before 1.25, with the types that it asks the server for; later the server does.
+    expect(err).toMatch(/unknown field "(spec\.)?replica"/);
   });
 
   it("explains kinds and fields", async () => {
@@ -138,14 +140,18 @@ describe.skipIf(lacks("etcd", "kubectl"))("kubectl", { timeout: 60_000 }, () => 
     expect((await lines.next()).value).toBe("configmap/w");
     watching.kill();
     await once(watching, "exit");
-    const waiting = ok("wait --for=delete cm/w --timeout=15s");
-    await ok("delete cm w");
-    await waiting;
+    await ok(`patch cm w --type=merge -p {"metadata":{"finalizers":["test/hold"]}}`);
+    const deleting = ok("delete cm w --timeout=15s"); // returns when the object is gone
+    await vi.waitFor(async () => expect(await ok("get cm w -o yaml")).toContain("deletionTimestamp"), 10_000);
+    await ok(`patch cm w --type=merge -p {"metadata":{"finalizers":null}}`);
+    await deleting;
   });
 
   it("makes tokens that are accepted, as long as their account lives", async () => {
     await ok("create serviceaccount robot");
-    const token = (await ok("create token robot")).trim();
+    const tokens = "/api/v1/namespaces/default/serviceaccounts/robot/token";
+    const request = JSON.stringify({ apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: {} });
+    const { token } = JSON.parse(await ok(`create --raw ${tokens} -f -`, request)).status;
     const as = (extra: string[]): Promise<Result> => {
       const ca = join(api.directory, "ca.crt");
       return kubectl([
@@ -158,10 +164,11 @@ describe.skipIf(lacks("etcd", "kubectl"))("kubectl", { timeout: 60_000 }, () => 
     };
     const { writeFile } = await import("node:fs/promises");
     await writeFile(join(api.directory, "ca.crt"), api.serverCa.bundlePem);
-    expect((await as(["auth", "whoami"])).out).toContain("system:serviceaccount:default:robot");
-    expect((await as(["get", "secrets"])).err).toContain("secrets is forbidden");
+    expect((await as(["get", "secrets"])).err).toContain(
+      'User "system:serviceaccount:default:robot" cannot list resource "secrets"',
+    );
     await ok("delete serviceaccount robot");
-    expect((await as(["auth", "whoami"])).err).toContain("Unauthorized");
+    expect((await as(["get", "secrets"])).err).toContain("Unauthorized");
   });
 
   it("keeps strangers out", async () => {

@@ -25,7 +25,7 @@ import {
   selectedName,
 } from "./request-info.ts";
 import type { RequestMetrics } from "./request-metrics.ts";
-import { sendError, sendJson, sendObject, sendText } from "./respond.ts";
+import { sendBytes, sendError, sendJson, sendObject, sendText } from "./respond.ts";
 
 /** Connections into a node: logs, exec, attach, port-forward, proxy. */
 export interface NodeConnections {
@@ -154,8 +154,8 @@ export class Dispatcher {
       sendJson(response, 200, document.body, document.contentType);
       return;
     }
-    const schema = openApi.document(info.path);
-    if (schema !== undefined) return sendJson(response, 200, schema);
+    const schema = openApi.document(info.path, request.headers.accept);
+    if (schema !== undefined) return sendBytes(response, 200, schema.body, schema.contentType);
     throw apiErrors.noSuchPath();
   }
 }

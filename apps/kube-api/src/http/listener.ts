@@ -1,7 +1,7 @@
 import { chmod, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Service } from "@keelson/service";
 
@@ -19,6 +19,8 @@ export interface ListenerHandlers {
 export class Listener implements Service {
   readonly #target: ListenTarget;
   readonly #server: Server | TlsServer;
+  /** Every TCP connection, also those still shaking hands or upgraded, which the server does not end by itself. */
+  readonly #sockets = new Set<Socket>();
 
   constructor(target: ListenTarget, handlers: ListenerHandlers) {
     this.#target = target;
@@ -39,7 +41,12 @@ export class Listener implements Service {
           requestCert: true,
           rejectUnauthorized: false,
           ALPNProtocols: ["http/1.1"],
+          handshakeTimeout: 20_000,
         });
+    this.#server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+    });
     this.#server.on("request", (request: IncomingMessage, response: ServerResponse) =>
       handlers.request(request, response, isTrusted),
     );
@@ -76,7 +83,7 @@ export class Listener implements Service {
   stop(): Promise<void> {
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
-      this.#server.closeAllConnections();
+      for (const socket of this.#sockets) socket.destroy();
     });
   }
 }

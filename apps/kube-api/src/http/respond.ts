@@ -17,7 +17,7 @@ export function sendObject(response: ServerResponse, status: number, body: objec
   else sendBytes(response, status, enveloped, protobufType);
 }
 
-function sendBytes(response: ServerResponse, status: number, bytes: Buffer, contentType: string): void {
+export function sendBytes(response: ServerResponse, status: number, bytes: Buffer, contentType: string): void {
   response.writeHead(status, {
     "content-type": contentType,
     "content-length": bytes.length,

@@ -4,6 +4,7 @@ import { accessMessages } from "./messages/access.ts";
 import { clusterMessages } from "./messages/cluster.ts";
 import { coreMessages } from "./messages/core.ts";
 import { metaMessages } from "./messages/meta.ts";
+import { swaggerMessages } from "./messages/swagger.ts";
 import { volumeMessages } from "./messages/volumes.ts";
 import { workloadMessages } from "./messages/workloads.ts";
 
@@ -18,6 +19,7 @@ export function apiSchema(): Schema {
     workloadMessages,
     clusterMessages,
     accessMessages,
+    swaggerMessages,
   ]);
   return parsed;
 }
