@@ -6,6 +6,7 @@ import { PostgresLink, type Statement, type Step, type TextRow } from "./sql/pos
 import { toLeaseChange, toLoadedRow, toPage, toSettings, toValue } from "./sql/postgres-rows.ts";
 import { lockClass, openPostgres } from "./sql/postgres-schema.ts";
 import { channel, copied, sql } from "./sql/postgres-statements.ts";
+import { PostgresVacuum } from "./sql/postgres-vacuum.ts";
 import { encodeName, int8Array } from "./sql/postgres-values.ts";
 import {
   type Cursor,
@@ -34,7 +35,7 @@ export interface PostgresDatabaseOptions {
 
 /**
  * The statements for PostgreSQL 13 and newer. Four connections: one writes, one looks and listens, one reads values, one
- * deletes and loads; so none of them waits for another's work.
+ * deletes and loads; so none of them waits for another's work. A fifth vacuums when that is due.
  */
 export class PostgresDatabase implements SqlDatabase {
   readonly kind = "postgres";
@@ -46,6 +47,7 @@ export class PostgresDatabase implements SqlDatabase {
   readonly #watcher: PostgresLink;
   readonly #reader: PostgresLink;
   readonly #bulk: PostgresLink;
+  readonly #vacuum: PostgresVacuum;
   #lockStatement: Statement | undefined;
   #memberId = "";
   #inTransaction = false;
@@ -61,6 +63,7 @@ export class PostgresDatabase implements SqlDatabase {
     this.#writer = new PostgresLink({ ...common, role: "writer" });
     this.#reader = new PostgresLink({ ...common, role: "reader" });
     this.#bulk = new PostgresLink({ ...common, role: "bulk", statementTimeoutMs: bulkTimeoutMs });
+    this.#vacuum = new PostgresVacuum(common);
     this.#watcher = new PostgresLink({
       ...common,
       role: "watcher",
@@ -142,6 +145,7 @@ export class PostgresDatabase implements SqlDatabase {
   async purge(ids: readonly number[]): Promise<void> {
     // In order, so that two replicas that delete the same rows do not lock each other out.
     await this.#bulk.query(sql.purge, [int8Array([...ids].sort((a, b) => a - b))]);
+    this.#vacuum.noteDeleted(ids.length);
   }
 
   async values(ids: readonly number[]): Promise<(Uint8Array | undefined)[]> {
@@ -160,7 +164,7 @@ export class PostgresDatabase implements SqlDatabase {
   }
 
   async defragment(): Promise<void> {
-    await this.#bulk.script("Vacuum", "VACUUM (ANALYZE) kine");
+    await this.#vacuum.full();
   }
 
   async beat(member: { id: bigint; name: string; clientUrls: readonly string[] }): Promise<MemberRow[]> {
@@ -190,7 +194,8 @@ export class PostgresDatabase implements SqlDatabase {
 
   async close(): Promise<void> {
     this.#listener = undefined;
-    await Promise.all([this.#writer.close(), this.#watcher.close(), this.#reader.close(), this.#bulk.close()]);
+    const closed = [this.#writer, this.#watcher, this.#reader, this.#bulk, this.#vacuum].map((link) => link.close());
+    await Promise.all(closed);
   }
 
   async #toLook(link: PostgresLink, from: Cursor, head: TextRow[], rows: TextRow[]): Promise<Look> {
