@@ -1,11 +1,7 @@
-import { once } from "node:events";
 import { mkdirSync } from "node:fs";
-import { getCompileCacheDir } from "node:module";
 import { dirname } from "node:path";
-import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { Worker } from "node:worker_threads";
-import { KeelsonError, type Logger } from "@keelson/service";
-import type { Key } from "../engine/version.ts";
+import type { DatabaseSync } from "node:sqlite";
+import type { Logger } from "@keelson/service";
 import {
   type AppendLog,
   type ForeignSink,
@@ -17,11 +13,12 @@ import {
   type StoredLease,
   type StoredRow,
 } from "./append-log.ts";
-import { compactRow, isGapRow, keyOfName, unwrapCompactValue } from "./kine-names.ts";
 import type { SqlObserver } from "./sql/sql-observer.ts";
 import { packBatch } from "./sqlite-batch.ts";
+import { takeOwnership } from "./sqlite-ownership.ts";
+import { SqliteReader } from "./sqlite-reader.ts";
 import { openSqlite } from "./sqlite-schema.ts";
-import type { WriterAnswer, WriterRequest } from "./sqlite-writer.ts";
+import { SqliteWriterLink } from "./sqlite-writer-link.ts";
 
 /** Batches on their way at once: one commits while the next is evaluated; more would only make batches smaller. */
 const maxBatchesInFlight = 2;
@@ -31,23 +28,6 @@ const handBackRows = 20_000;
 /** Pages freed per vacuum step: a few milliseconds of the writer. */
 const vacuumStepPages = 256;
 
-const rowColumns =
-  "id, name, created, deleted, create_revision, prev_revision, lease, version, CAST(lease_id AS TEXT), txn_last";
-
-type RowTuple = [
-  id: number,
-  name: string,
-  created: number | null,
-  deleted: number | null,
-  createRevision: number | null,
-  previousId: number | null,
-  lease: number | null,
-  version: number | null,
-  leaseId: string | null,
-  txnLast: number | null,
-  value?: Uint8Array | null,
-];
-
 export interface SqliteLogOptions {
   /** File path; its folder is made if need be. */
   path: string;
@@ -56,22 +36,14 @@ export interface SqliteLogOptions {
   observer?: SqlObserver;
 }
 
-/**
- * The log in a SQLite file that this process owns: a writer thread (see sqlite-writer.ts) and a reading connection here,
- * on the main thread, where a read of one row costs less than asking another thread would.
- */
+/** The log in a SQLite file that this process owns: a thread writes, the main thread reads. */
 export class SqliteLog implements AppendLog {
   readonly kind = "sqlite";
   readonly exclusive = true;
   readonly #options: SqliteLogOptions;
+  readonly #writer: SqliteWriterLink;
   #ownership: DatabaseSync | undefined;
-  #reader: DatabaseSync | undefined;
-  #readValue: StatementSync | undefined;
-  #readNameBytes: StatementSync | undefined;
-  #writer: Worker | undefined;
-  #writerGone: Error | undefined;
-  /** Requests the writer has not answered, oldest first: it answers in order. */
-  readonly #unanswered: { resolve: (answer: WriterAnswer) => void; reject: (error: Error) => void }[] = [];
+  #opened: SqliteReader | undefined;
   #commitsInFlight = 0;
   #slotWaiters: (() => void)[] = [];
   /** A commit failed; what the file really holds must be looked up before the next batch. */
@@ -86,6 +58,7 @@ export class SqliteLog implements AppendLog {
 
   constructor(options: SqliteLogOptions) {
     this.#options = options;
+    this.#writer = new SqliteWriterLink(options.path);
   }
 
   async open(sink: ForeignSink): Promise<LogState> {
@@ -97,27 +70,18 @@ export class SqliteLog implements AppendLog {
     this.#memberId = state.memberId;
     this.#compacted = state.compactedRevision;
     this.#newestId = state.currentRevision;
-    this.#reader = new DatabaseSync(path);
-    this.#reader.exec("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA cache_size = -4096");
-    this.#readValue = this.#reader.prepare("SELECT value, name FROM kine WHERE id = ?");
-    this.#readValue.setReturnArrays(true);
-    this.#readNameBytes = this.#reader.prepare("SELECT CAST(name AS BLOB) FROM kine WHERE id = ?");
-    this.#readNameBytes.setReturnArrays(true);
-    await this.#startWriter();
+    this.#opened = new SqliteReader(path);
+    await this.#writer.start();
     return state;
   }
 
   async load(onRow: (row: StoredRow) => void, onLease: (lease: StoredLease) => void): Promise<void> {
-    const leases = this.#database().prepare("SELECT id, ttl FROM keelson_lease");
-    leases.setReadBigInts(true);
-    for (const row of leases.all() as { id: bigint; ttl: bigint }[]) {
-      onLease({ id: row.id, ttlSeconds: Number(row.ttl) });
-    }
-    this.#forEachRow(`SELECT ${rowColumns} FROM kine ORDER BY id`, [], onRow);
+    for (const lease of this.#reader.leases()) onLease(lease);
+    this.#reader.allRows(onRow);
   }
 
   acquire(): LogTurn | Promise<LogTurn> {
-    if (this.#writerGone !== undefined) return this.#restartWriter();
+    if (this.#writer.isGone) return this.#restartWriter();
     if (this.#uncertain) return this.#settle();
     if (this.#commitsInFlight < maxBatchesInFlight) return this.#turn;
     return new Promise<void>((resolve) => this.#slotWaiters.push(resolve)).then(() => this.acquire());
@@ -138,25 +102,16 @@ export class SqliteLog implements AppendLog {
   }
 
   readValues(ids: readonly number[]): (Uint8Array | undefined)[] {
-    const values = new Array<Uint8Array | undefined>(ids.length);
-    for (let at = 0; at < ids.length; at++) {
-      const row = this.#readValue!.get(ids[at]!) as unknown as [Uint8Array | null, string] | undefined;
-      if (row !== undefined) values[at] = storedValue(row[1], row[0]);
-    }
-    return values;
+    return this.#reader.values(ids);
   }
 
   size(): { total: number; inUse: number } {
-    const db = this.#database();
-    const pageSize = db.prepare("PRAGMA page_size").get()!.page_size as number;
-    const pages = db.prepare("PRAGMA page_count").get()!.page_count as number;
-    const free = db.prepare("PRAGMA freelist_count").get()!.freelist_count as number;
-    return { total: pages * pageSize, inUse: (pages - free) * pageSize };
+    return this.#reader.size();
   }
 
   async defragment(): Promise<void> {
     for (let left = Number.POSITIVE_INFINITY; ; ) {
-      const { value } = await this.#ask({ kind: "vacuum", pages: vacuumStepPages });
+      const { value } = await this.#writer.ask({ kind: "vacuum", pages: vacuumStepPages });
       // A file that was not made with incremental vacuum never shrinks; neither does one without free pages.
       if (value === undefined || value === 0 || value >= left) return;
       left = value;
@@ -169,51 +124,36 @@ export class SqliteLog implements AppendLog {
 
   async close(): Promise<void> {
     try {
-      if (this.#writer !== undefined && this.#writerGone === undefined) await this.#closeWriter();
+      if (this.#opened !== undefined && !this.#writer.isGone) {
+        await this.#handBack();
+        await this.#writer.close();
+      }
     } finally {
-      this.#reader?.close();
-      this.#reader = undefined;
+      this.#opened?.close();
+      this.#opened = undefined;
       this.#ownership?.close();
       this.#ownership = undefined;
     }
   }
 
-  async #closeWriter(): Promise<void> {
-    const exited = once(this.#writer!, "exit");
+  get #reader(): SqliteReader {
+    if (this.#opened === undefined) throw new LogUnavailableError("the SQLite database is closed", undefined);
+    return this.#opened;
+  }
+
+  /** Gives the newest rows the previous values that kine wants. */
+  async #handBack(): Promise<void> {
     for (let done = 0; done < handBackRows; done += handBackStepRows) {
       const step = { kind: "handBack", afterId: this.#compacted, limit: handBackStepRows } as const;
-      const { value, error } = await this.#ask(step);
+      const { value, error } = await this.#writer.ask(step);
       if (error !== undefined) this.#options.log.warn({ err: error }, "could not copy previous values for kine");
-      if (value === undefined || value < handBackStepRows) break;
+      if (value === undefined || value < handBackStepRows) return;
     }
-    await this.#ask({ kind: "close" });
-    await exited;
-  }
-
-  async #startWriter(): Promise<void> {
-    const compileCache = getCompileCacheDir();
-    const writer = new Worker(new URL("./sqlite-writer.ts", import.meta.url), {
-      workerData: { path: this.#options.path },
-      // Without the cache the thread would load the type stripper for itself: 30 MiB and half a second.
-      env: compileCache === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: dirname(compileCache) },
-      resourceLimits: { maxYoungGenerationSizeMb: 8 },
-    });
-    this.#writer = writer;
-    this.#writerGone = undefined;
-    writer.on("message", (answer: WriterAnswer) => this.#unanswered.shift()?.resolve(answer));
-    writer.on("error", (error) => this.#loseWriter(error));
-    writer.on("exit", (code) => this.#loseWriter(new Error(`the SQLite writer thread ended with code ${code}`)));
-    await this.#ask({ kind: "reset" });
-  }
-
-  #loseWriter(error: Error): void {
-    this.#writerGone ??= error;
-    for (const request of this.#unanswered.splice(0)) request.reject(error);
   }
 
   async #restartWriter(): Promise<LogTurn> {
     try {
-      await this.#startWriter();
+      await this.#writer.start();
     } catch (error) {
       throw new LogUnavailableError("the SQLite writer cannot start", error);
     }
@@ -222,15 +162,10 @@ export class SqliteLog implements AppendLog {
 
   /** After a failure: waits until nothing is under way, then tells the engine what the file holds. */
   async #settle(): Promise<LogTurn> {
-    await this.#ask({ kind: "reset" });
-    const rows: StoredRow[] = [];
-    const sql = `SELECT ${rowColumns}, value FROM kine WHERE id > ? ORDER BY id`;
+    await this.#writer.ask({ kind: "reset" });
     try {
-      this.#forEachRow(sql, [this.#newestId], (row) => rows.push(row));
-      const { revision } = this.#database()
-        .prepare("SELECT MAX(prev_revision) AS revision FROM kine WHERE name = ?")
-        .get(compactRow) as { revision: number };
-      this.#compacted = revision > 0 ? revision : -1;
+      const rows = this.#reader.rowsAfter(this.#newestId);
+      this.#compacted = this.#reader.compactedRevision();
       this.#newestId = rows.at(-1)?.id ?? this.#newestId;
       this.#uncertain = false;
       this.#sink!.apply({ rows, leases: [], settings: new Map(), compactedRevision: this.#compacted });
@@ -244,7 +179,7 @@ export class SqliteLog implements AppendLog {
     const packed = packBatch(batch);
     this.#commitsInFlight++;
     const send = async (): Promise<void> => {
-      const { error } = await this.#ask({ kind: "commit", batch: packed }, [packed.buffer]);
+      const { error } = await this.#writer.ask({ kind: "commit", batch: packed }, [packed.buffer]);
       if (error !== undefined) throw new LogUnavailableError("the SQLite commit failed", new Error(error));
     };
     try {
@@ -258,80 +193,5 @@ export class SqliteLog implements AppendLog {
       this.#commitsInFlight--;
       for (const waiter of this.#slotWaiters.splice(0)) waiter();
     }
-  }
-
-  #ask(request: WriterRequest, transfer: ArrayBuffer[] = []): Promise<WriterAnswer> {
-    return new Promise((resolve, reject) => {
-      if (this.#writerGone !== undefined) return reject(this.#writerGone);
-      this.#unanswered.push({ resolve, reject });
-      this.#writer!.postMessage(request, transfer);
-    });
-  }
-
-  #database(): DatabaseSync {
-    if (this.#reader === undefined) throw new LogUnavailableError("the SQLite database is closed", undefined);
-    return this.#reader;
-  }
-
-  #forEachRow(sql: string, parameters: number[], onRow: (row: StoredRow) => void): void {
-    const statement = this.#database().prepare(sql);
-    statement.setReturnArrays(true);
-    for (const raw of statement.iterate(...parameters)) {
-      const tuple = raw as unknown as RowTuple;
-      const name = tuple[1];
-      if (name === compactRow) continue;
-      if (isGapRow(name, tuple[2] === 1, tuple[3] === 1, tuple[5] ?? 0)) continue;
-      onRow(this.#storedRow(tuple));
-    }
-  }
-
-  #storedRow(tuple: RowTuple): StoredRow {
-    const id = tuple[0];
-    const name = this.#nameBytes(id, tuple[1]);
-    const value = tuple[10];
-    return {
-      id,
-      key: keyOfName(name),
-      created: tuple[2] === 1,
-      deleted: tuple[3] === 1,
-      createRevision: tuple[4] ?? 0,
-      leaseTtlSeconds: tuple[6] ?? 0,
-      leaseId: tuple[8] === null ? 0n : BigInt(tuple[8]),
-      version: tuple[7] ?? 0,
-      txnLast: tuple[9] ?? 0,
-      ...(value === null || value === undefined ? {} : { value: storedValue(name, value) }),
-    };
-  }
-
-  /** Text comes back decoded as UTF-8; a key is its bytes. */
-  #nameBytes(id: number, name: string): Key {
-    if (/^[\0-\x7f]*$/.test(name)) return name;
-    const row = this.#readNameBytes!.get(id) as unknown as [Uint8Array] | undefined;
-    return row === undefined ? Buffer.from(name).toString("latin1") : Buffer.from(row[0]).toString("latin1");
-  }
-}
-
-function storedValue(name: string, value: Uint8Array | null): Uint8Array {
-  if (value === null) return new Uint8Array(0);
-  return keyOfName(name) === compactRow ? unwrapCompactValue(value).value : value;
-}
-
-/**
- * Two servers on one file would hand out the same revisions, so the owner holds an exclusive transaction on a small
- * file beside it for as long as it lives; the operating system lets go of it however the process ends.
- */
-function takeOwnership(path: string): DatabaseSync | undefined {
-  try {
-    const lock = new DatabaseSync(`${path}-owner`);
-    lock.exec("PRAGMA busy_timeout = 0; PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE");
-    return lock;
-  } catch (error) {
-    if (error instanceof Error && /locked|busy/.test(error.message)) {
-      throw new KeelsonError("datastore/in-use", `another process owns the SQLite database ${path}`, {
-        hint: "stop it, or give this one another path; to run several replicas use PostgreSQL or MySQL",
-        cause: error,
-      });
-    }
-    return undefined;
   }
 }

@@ -1,5 +1,5 @@
 import { randomBytes, randomInt } from "node:crypto";
-import { type Clock, errorMessage, type Logger, sleep, type Timer } from "@keelson/service";
+import { type Clock, errorMessage, type Logger, sleep } from "@keelson/service";
 import {
   type AppendLog,
   type ForeignSink,
@@ -11,18 +11,18 @@ import {
   type StoredLease,
   type StoredRow,
 } from "../append-log.ts";
+import { deferred } from "./deferred.ts";
 import { Membership } from "./membership.ts";
+import { Poll } from "./poll.ts";
+import { RowPurge } from "./row-purge.ts";
 import { type CountedLook, type Hold, Sequencer, unavailable } from "./sequencer.ts";
 import { SharedLook } from "./shared-look.ts";
 import { SharedRead } from "./shared-read.ts";
 import type { Cursor, Look, SequencedBatch, SqlDatabase } from "./sql-database.ts";
 
 const loadRows = 20_000;
-/** Poll for rows of other replicas: often while somebody writes, seldom when idle or when NOTIFY does the waking. */
-const busyPollMs = 50;
-const idlePollMs = 1_000;
-const notifiedPollMs = 5_000;
-const busyForMs = 3_000;
+/** How soon a load that failed is tried again. */
+const reloadDelayMs = 1_000;
 /** How many of the newest rows get kine's old_value at a clean stop. */
 const handBackStepRows = 1_000;
 const handBackRows = 20_000;
@@ -40,6 +40,8 @@ interface Opened {
   database: SqlDatabase;
   sequencer: Sequencer;
   membership: Membership;
+  purge: RowPurge;
+  poll: Poll;
   sink: ForeignSink;
   clusterId: bigint;
 }
@@ -77,10 +79,6 @@ export class SharedLog implements AppendLog {
   /** Until the engine has loaded, or loaded anew, the sink gets nothing. */
   #loaded = deferred();
   #hasLoadedOnce = false;
-  /** Superseded rows whose deletion failed. They must be gone before new rows take their place. */
-  #unpurged: number[] = [];
-  #lastActivityMs = Number.NEGATIVE_INFINITY;
-  #pollTimer: Timer | undefined;
   #closed = false;
 
   constructor(options: SharedLogOptions) {
@@ -91,10 +89,18 @@ export class SharedLog implements AppendLog {
   async open(sink: ForeignSink): Promise<LogState> {
     const database = await this.#options.database();
     const { clusterId, lastId, changeSeq, compactedRevision, era } = await database.open(this.#memberId);
+    const membership = new Membership(this.#memberId, database, this.#options);
     this.#opened = {
       database,
       sequencer: new Sequencer(database, this.#options),
-      membership: new Membership(this.#memberId, database, this.#options),
+      membership,
+      purge: new RowPurge((ids) => database.purge(ids), this.#options.log),
+      poll: new Poll({
+        clock: this.#options.clock,
+        isNotified: () => database.notified,
+        isAlone: () => membership.isAlone,
+        look: async () => (this.#turnEnd === undefined ? this.readIndex() : undefined),
+      }),
       sink,
       clusterId,
     };
@@ -112,7 +118,7 @@ export class SharedLog implements AppendLog {
   }
 
   async load(onRow: (row: StoredRow) => void, onLease: (lease: StoredLease) => void): Promise<void> {
-    const { database } = this.#parts;
+    const { database, poll } = this.#parts;
     const end = this.#cursor.id;
     let afterId = 0;
     const take = (row: StoredRow): void => {
@@ -128,7 +134,7 @@ export class SharedLog implements AppendLog {
     for (const lease of await this.#persist(() => database.loadLeases())) onLease(lease);
     this.#hasLoadedOnce = true;
     this.#loaded.resolve();
-    if (this.#pollTimer === undefined) this.#schedulePoll();
+    poll.start();
   }
 
   /** A server that cannot load at its start says so and ends; one that must load anew tries until it can. */
@@ -138,15 +144,15 @@ export class SharedLog implements AppendLog {
         return await read();
       } catch (error) {
         if (!this.#hasLoadedOnce || this.#closed) throw unavailable("cannot load", error);
-        await sleep(idlePollMs);
+        await sleep(reloadDelayMs);
       }
     }
   }
 
   async acquire(): Promise<LogTurn> {
-    const { sequencer } = this.#parts;
-    await this.#purge([]);
-    if (this.#unpurged.length > 0) throw new LogUnavailableError("compacted rows cannot be deleted", undefined);
+    const { sequencer, purge } = this.#parts;
+    await purge.run();
+    if (purge.isBehind) throw new LogUnavailableError("compacted rows cannot be deleted", undefined);
     for (;;) {
       await this.#loaded.promise;
       const hold = await sequencer.lock(() => this.#cursor);
@@ -195,9 +201,9 @@ export class SharedLog implements AppendLog {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#pollTimer?.cancel();
     if (this.#opened === undefined) return;
-    const { database, membership } = this.#opened;
+    const { database, membership, poll } = this.#opened;
+    poll.stop();
     try {
       await membership.leave();
       if (membership.isAlone) await this.#handBack(database);
@@ -282,8 +288,9 @@ export class SharedLog implements AppendLog {
     this.#cursor = { id: Math.max(from.id, look.lastId), changeSeq: Math.max(from.changeSeq, look.changeSeq) };
     if (isChanged && look.settings !== undefined) this.#settings = look.settings;
     this.#compacted = Math.max(this.#compacted, look.compactedRevision);
-    this.#lastActivityMs = this.#options.clock.monotonic();
-    this.#parts.sink.apply({
+    const { poll, sink } = this.#parts;
+    poll.noteActivity();
+    sink.apply({
       rows: look.page.rows.filter(({ id }) => id > from.id),
       leases: isChanged ? look.leases : [],
       compactedRevision: this.#compacted,
@@ -310,7 +317,7 @@ export class SharedLog implements AppendLog {
   async #startAnew(hold: Hold): Promise<void> {
     const { look } = hold;
     const { log } = this.#options;
-    const { database, sink } = this.#parts;
+    const { database, purge, sink } = this.#parts;
     let { lastId, changeSeq, era } = look;
     if (lastId < this.#cursor.id) {
       log.error(
@@ -336,7 +343,7 @@ export class SharedLog implements AppendLog {
     this.#durable = this.#cursor;
     this.#compacted = look.compactedRevision;
     this.#settings = settings;
-    this.#unpurged = [];
+    purge.forget();
     this.#loaded = deferred();
     sink.lost(this.#state());
   }
@@ -361,10 +368,11 @@ export class SharedLog implements AppendLog {
 
   async #commit(hold: Hold, batch: LogBatch): Promise<void> {
     const { rows, leases, settings, compactedRevision, purgeIds } = batch;
+    const { purge } = this.#parts;
     const isChanged = leases.length > 0 || settings.size > 0 || compactedRevision !== undefined;
     if (rows.length === 0 && !isChanged) {
       hold.unlock();
-      return this.#purge(purgeIds);
+      return purge.run(purgeIds);
     }
     const sequenced: SequencedBatch = {
       memberId: this.#memberId,
@@ -378,10 +386,10 @@ export class SharedLog implements AppendLog {
       era: this.#era,
     };
     // Rows below an earlier compaction may go while the commit waits for the disk; rows below this one only after it.
-    const purged = compactedRevision === undefined ? this.#purge(purgeIds) : undefined;
+    const purged = compactedRevision === undefined ? purge.run(purgeIds) : undefined;
     await Promise.all([hold.commit(sequenced, this.#cursor), purged]);
     this.#advance(sequenced);
-    if (compactedRevision !== undefined) await this.#purge(purgeIds);
+    if (compactedRevision !== undefined) await purge.run(purgeIds);
   }
 
   #advance(batch: SequencedBatch): void {
@@ -392,38 +400,7 @@ export class SharedLog implements AppendLog {
       if (value === undefined) this.#settings.delete(name);
       else this.#settings.set(name, value);
     }
-    this.#lastActivityMs = this.#options.clock.monotonic();
-  }
-
-  /** Deletes superseded rows, and first those whose deletion failed before. */
-  async #purge(ids: readonly number[]): Promise<void> {
-    const due = [...this.#unpurged, ...ids];
-    if (due.length === 0) return;
-    try {
-      await this.#parts.database.purge(due);
-      this.#unpurged = [];
-    } catch (error) {
-      this.#unpurged = due;
-      this.#options.log.warn({ error: errorMessage(error), rows: due.length }, "could not delete compacted rows yet");
-    }
-  }
-
-  #schedulePoll(): void {
-    if (this.#closed) return;
-    const { clock } = this.#options;
-    const { database, membership } = this.#parts;
-    const isBusy = clock.monotonic() - this.#lastActivityMs < busyForMs && !membership.isAlone;
-    const delayMs = database.notified ? notifiedPollMs : isBusy ? busyPollMs : idlePollMs;
-    this.#pollTimer = clock.setTimeout(() => {
-      this.#poll().then(
-        () => this.#schedulePoll(),
-        () => this.#schedulePoll(),
-      );
-    }, delayMs);
-  }
-
-  async #poll(): Promise<void> {
-    if (this.#turnEnd === undefined) await this.readIndex();
+    this.#parts.poll.noteActivity();
   }
 
   /** Another replica wrote. Errors are the next request's to report. */
@@ -436,16 +413,3 @@ export class SharedLog implements AppendLog {
 }
 
 const emptyBatch = { rows: [], leases: [], settings: new Map<string, string>(), compactedRevision: undefined };
-
-interface Deferred {
-  promise: Promise<void>;
-  resolve: () => void;
-}
-
-function deferred(): Deferred {
-  let resolve = (): void => {};
-  const promise = new Promise<void>((done) => {
-    resolve = done;
-  });
-  return { promise, resolve };
-}
