@@ -10,11 +10,12 @@ import {
 } from "@keelson/service";
 import { formatAddress, parseServerUrl, type RegistrationAddress, type ResolveHost, resolveHost } from "./address.ts";
 import { dialFirst } from "./dialer.ts";
+import { HealthChecks } from "./health-checks.ts";
 import { BalancerMetrics } from "./metrics.ts";
 import type { HealthProbe } from "./probe.ts";
 import { relay } from "./relay.ts";
 import type { ServerConnection } from "./server-connection.ts";
-import { type CheckResult, type ListEffect, ServerList, type ServerStatus } from "./server-list.ts";
+import { type ListEffect, ServerList, type ServerStatus } from "./server-list.ts";
 import { StateFile } from "./state-file.ts";
 
 export interface LoadBalancerConfig {
@@ -41,12 +42,6 @@ export interface LoadBalancerConfig {
   resolve?: ResolveHost;
 }
 
-/** What a tunnel knows about its server: a verdict between two checks. */
-export interface HealthHint {
-  result: CheckResult;
-  reason: string;
-}
-
 /**
  * The agent's client load balancer: one local port in front of all servers. It fails over rather than spreads load, so one
  * server at a time serves all connections.
@@ -68,6 +63,12 @@ export function createLoadBalancer(config: LoadBalancerConfig, deps?: Partial<De
   return new TcpLoadBalancer(config, withDefaults(deps));
 }
 
+/**
+ * How long a dial to a server that has just broken all its connections has the field for itself. Its process is gone, or its
+ * whole host: then nobody refuses the dial, and waiting for an answer is all that a client would notice of the loss.
+ */
+const suspectHedgeMs = 30;
+
 interface Relayed {
   client: Socket;
   server: Socket;
@@ -83,8 +84,7 @@ class TcpLoadBalancer implements LoadBalancer {
   readonly #listeners: Server[] = [];
   readonly #relayed = new Map<string, Set<Relayed>>();
   readonly #clients = new Set<Socket>();
-  readonly #leaving = new Set<string>();
-  readonly #checking = new Map<string, AbortController>();
+  readonly #health: HealthChecks;
   #timers: Timer[] = [];
   #port = 0;
   #stopped = false;
@@ -96,6 +96,10 @@ class TcpLoadBalancer implements LoadBalancer {
     this.#list = new ServerList(() => deps.clock.monotonic());
     this.#stateFile =
       config.stateFile === undefined ? undefined : new StateFile(config.stateFile, config.servers.join(","), deps.log);
+    const { probe, checkTimeoutMs = 1_500 } = config;
+    this.#health = new HealthChecks(probe, checkTimeoutMs, deps.clock, (address, result, reason) =>
+      this.#apply(this.#list.checked(address, result, reason)),
+    );
     this.#metrics = new BalancerMetrics(config.name, deps.registry, () => this.servers());
   }
 
@@ -129,11 +133,10 @@ class TcpLoadBalancer implements LoadBalancer {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const timer of this.#timers) timer.cancel();
-    for (const check of this.#checking.values()) check.abort();
+    this.#health.stop();
     const closed = this.#listeners.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
     for (const client of this.#clients) client.destroy();
     await Promise.all(closed);
-    this.#config.probe?.close();
     await this.#stateFile?.flushed();
   }
 
@@ -143,13 +146,11 @@ class TcpLoadBalancer implements LoadBalancer {
   }
 
   checkNow(address: string): void {
-    void this.#check(address);
+    void this.#health.check(address);
   }
 
   setLeaving(address: string, leaving: boolean): void {
-    if (leaving) this.#leaving.add(address);
-    else this.#leaving.delete(address);
-    if (leaving) this.#apply(this.#list.checked(address, "leaving", "the server said that it is shutting down"));
+    this.#health.setLeaving(address, leaving);
   }
 
   // ---- listening ----------------------------------------------------------------------------------------------------
@@ -216,7 +217,10 @@ class TcpLoadBalancer implements LoadBalancer {
 
   #dial(): Promise<{ address: string; connection: ServerConnection }> {
     const { dialTimeoutMs = 2_000, hedgeAfterMs = 250 } = this.#config;
-    return dialFirst(this.#list.candidates(), { timeoutMs: dialTimeoutMs, hedgeAfterMs }, this.#deps.clock, {
+    const candidates = this.#list.candidates();
+    const suspect = this.#health.isSuspect(candidates[0] ?? "");
+    const options = { timeoutMs: dialTimeoutMs, hedgeAfterMs: suspect ? suspectHedgeMs : hedgeAfterMs };
+    return dialFirst(candidates, options, this.#deps.clock, {
       failed: (address, reason) => this.#apply(this.#list.dialFailed(address, reason)),
     });
   }
@@ -228,6 +232,7 @@ class TcpLoadBalancer implements LoadBalancer {
       server.destroy();
       return;
     }
+    this.#health.clear(address);
     const pair: Relayed = { client, server };
     let pairs = this.#relayed.get(address);
     if (pairs === undefined) {
@@ -235,41 +240,22 @@ class TcpLoadBalancer implements LoadBalancer {
       this.#relayed.set(address, pairs);
     }
     pairs.add(pair);
+    let brokenByServer = false;
+    const onServerEnd = (): void => {
+      brokenByServer = !client.readableEnded && !client.destroyed;
+    };
+    server.once("end", onServerEnd);
+    server.once("error", onServerEnd);
     relay(client, connection, () => {
       pairs.delete(pair);
+      if (brokenByServer && pairs.size === 0 && !this.#stopped) this.#health.suspect(address);
       this.#apply(this.#list.connectionClosed(address));
     });
     this.#apply(this.#list.connectionOpened(address));
   }
 
-  // ---- health -------------------------------------------------------------------------------------------------------
-
   #checkAll(): void {
-    for (const { address, state } of this.#list.status()) if (state !== "invalid") void this.#check(address);
-  }
-
-  /** Checks one server; never rejects. One check at a time for each. */
-  async #check(address: string): Promise<void> {
-    const { probe, checkTimeoutMs = 1_500 } = this.#config;
-    if (probe === undefined || this.#stopped || this.#checking.has(address)) return;
-    const abort = new AbortController();
-    this.#checking.set(address, abort);
-    const timer = this.#deps.clock.setTimeout(() => abort.abort(), checkTimeoutMs);
-    let verdict: HealthHint = { result: "ok", reason: "health check passed" };
-    try {
-      await probe.check(address, abort.signal);
-    } catch (error) {
-      const late = abort.signal.aborted;
-      const cause = late && errorCode(error) === "ABORT_ERR" ? "it does not answer" : errorMessage(error);
-      const reason = `health check failed: ${cause}${late ? ` within ${checkTimeoutMs} ms` : ""}`;
-      verdict = { result: "failed", reason };
-    }
-    timer.cancel();
-    this.#checking.delete(address);
-    if (this.#stopped) return;
-    // While a server says that it leaves, an answer of its still open port proves nothing.
-    if (verdict.result === "ok" && this.#leaving.has(address)) return;
-    this.#apply(this.#list.checked(address, verdict.result, verdict.reason));
+    for (const { address, state } of this.#list.status()) if (state !== "invalid") void this.#health.check(address);
   }
 
   // ---- the list -----------------------------------------------------------------------------------------------------
@@ -309,6 +295,7 @@ class TcpLoadBalancer implements LoadBalancer {
         else this.#deps.clock.setTimeout(close, effect.graceMs);
       } else if (effect.from !== effect.to) {
         const { address, from, to, reason } = effect;
+        if (to === "invalid") this.#health.clear(address);
         const level = to === "failed" ? "warn" : "debug";
         this.#deps.log[level]({ server: address, from, to, reason }, `server is ${to}`);
       }

@@ -2,10 +2,11 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
+import { createRegistry } from "@keelson/service";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createLoadBalancer, type LoadBalancer, type LoadBalancerConfig, parseServerUrl } from "../src/index.ts";
 import { FickleServer } from "./fickle-server.ts";
@@ -45,6 +46,7 @@ async function listen(server: Server): Promise<string> {
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
+const hasIpv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === "::1"));
 const soon = (): AbortSignal => AbortSignal.timeout(5_000);
 
 describe("a relayed connection", () => {
@@ -86,6 +88,41 @@ describe("a relayed connection", () => {
     const closed = once(client, "close");
     await server.become("refuse");
     await closed;
+  });
+});
+
+describe("what the balancer shows", () => {
+  test.skipIf(!hasIpv6)("it listens on IPv6's loopback too", async () => {
+    const a = await fickle("a");
+    const lb = createLoadBalancer({ name: "test", servers: [`https://${a.address}`], listen: { port: 0 } });
+    await lb.start();
+    cleanUp.push(() => lb.stop());
+    expect(await ping(lb.port, soon(), "::1")).toBe("a");
+    expect(await ping(lb.port, soon(), "127.0.0.1")).toBe("a");
+  });
+
+  test("metrics tell the state of each server, its connections, and how long dials take, by K3s's names", async () => {
+    const a = await fickle("a");
+    const registry = createRegistry({ defaultMetrics: false });
+    const lb = createLoadBalancer(
+      { name: "k3s-agent-load-balancer", servers: [`https://${a.address}`], listen: { port: 0, hosts: ["127.0.0.1"] } },
+      { registry },
+    );
+    await lb.start();
+    cleanUp.push(() => lb.stop());
+    lb.setServers([a.address, "127.0.0.1:1"]);
+    const client = connect({ port: lb.port, host: "127.0.0.1" });
+    cleanUp.push(async () => client.destroy());
+    client.write("ping\n");
+    await once(client, "data");
+    const text = await registry.metrics();
+    const labels = `{name="k3s-agent-load-balancer",server="${a.address}"}`;
+    expect(text).toContain(`k3s_loadbalancer_server_health${labels} 4`);
+    expect(text).toContain(`k3s_loadbalancer_server_connections${labels} 1`);
+    expect(text).toMatch(/k3s_loadbalancer_server_health\{[^}]*server="127.0.0.1:1"\} [13]/);
+    expect(text).toContain(
+      'k3s_loadbalancer_dial_duration_seconds_count{name="k3s-agent-load-balancer",status="success"} 1',
+    );
   });
 });
 
