@@ -1,12 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join as joinPath } from "node:path";
-import {
-  createHttpsProbe,
-  createLoadBalancer,
-  formatAddress,
-  type LoadBalancer,
-  parseServerUrl,
-} from "@keelson/load-balancer";
+import { formatAddress } from "@keelson/load-balancer";
 import { parseToken } from "@keelson/secret-format";
 import {
   Backoff,
@@ -28,11 +22,8 @@ import { CertificateRenewal } from "./join/renewal.ts";
 import { writeJoinFiles } from "./join/write-files.ts";
 import { AgentLayout } from "./layout.ts";
 import { Membership } from "./membership.ts";
-import { askForServers, ServerDiscovery } from "./servers.ts";
-import { LostServers } from "./status/lost-servers.ts";
+import { ServerLinks } from "./server-links.ts";
 import { type AgentStatus, collectStatus } from "./status/status.ts";
-import { notifySystemd } from "./systemd-notify.ts";
-import { TunnelSet } from "./tunnel/tunnel-set.ts";
 
 /** The agent proxy of a node. */
 export interface Agent extends Service {
@@ -61,16 +52,13 @@ class AgentProxy implements Agent {
   readonly #layout: AgentLayout;
   readonly #lifecycle: Lifecycle;
   readonly #startedAtMs: number;
-  readonly #lost: LostServers;
+  readonly #links: ServerLinks;
   readonly #stop = new AbortController();
   #nodeName: string;
-  #balancer: LoadBalancer | undefined;
   #joiner: Joiner | undefined;
   #joined: Joined | undefined;
-  #tunnels: TunnelSet | undefined;
   #membership: Membership | undefined;
   #markReady: () => void = () => {};
-  #markTunnel: () => void = () => {};
 
   constructor(config: AgentConfig, deps: Dependencies) {
     this.#config = config;
@@ -78,7 +66,7 @@ class AgentProxy implements Agent {
     this.#layout = new AgentLayout(config.dataDir);
     this.#lifecycle = new Lifecycle(deps.log);
     this.#startedAtMs = deps.clock.now();
-    this.#lost = new LostServers(deps.clock);
+    this.#links = new ServerLinks(config, this.#layout, () => this.#joined, deps);
     this.#nodeName = config.nodeName;
     this.ready = new Promise((resolve) => {
       this.#markReady = resolve;
@@ -90,7 +78,7 @@ class AgentProxy implements Agent {
   }
 
   get loadBalancerUrl(): string {
-    return `https://${formatAddress("127.0.0.1", this.#balancer?.port ?? this.#config.lbPort)}`;
+    return `https://${formatAddress("127.0.0.1", this.#links.balancer.port)}`;
   }
 
   async start(): Promise<void> {
@@ -100,7 +88,7 @@ class AgentProxy implements Agent {
     const password = await nodePassword(nodePasswordFile);
     const suffix = withNodeId === true ? `-${await nodeId(joinPath(nodePasswordFile, "..", "id"))}` : "";
     this.#nodeName = normalizeNodeName(`${nodeName}${suffix}`);
-    const balancer = await this.#startBalancer();
+    const { balancer } = await this.#lifecycle.run("ways to the servers", this.#links);
     const ips = nodeIps.length > 0 ? nodeIps : [defaultNodeIp()];
     const joiner = new Joiner(
       { config: this.#config, nodeName: this.#nodeName, password, nodeIps: ips, layout: this.#layout, balancer },
@@ -119,9 +107,8 @@ class AgentProxy implements Agent {
   }
 
   async stop(): Promise<void> {
-    notifySystemd("STOPPING=1", "stopping");
     this.#stop.abort();
-    this.#tunnels?.stop();
+    await this.#links.stop();
     await this.#lifecycle.stop();
   }
 
@@ -132,12 +119,12 @@ class AgentProxy implements Agent {
         startedAtMs: this.#startedAtMs,
         registrationServers: this.#config.servers,
         loadBalancerUrl: this.loadBalancerUrl,
-        balancer: this.#balancer,
+        balancer: this.#links.balancer,
         joiner: this.#joiner,
         joined: this.#joined,
-        tunnels: this.#tunnels,
+        tunnels: this.#links.tunnels,
         membership: this.#membership,
-        lost: this.#lost,
+        lost: this.#links.lost,
       },
       this.#deps.clock,
     );
@@ -145,7 +132,7 @@ class AgentProxy implements Agent {
 
   /** The status that people ask for: with what a server says of our token and clock right now, if one answers. */
   async #checkedStatus(joiner: Joiner): Promise<AgentStatus> {
-    const answers = this.#balancer?.servers().some(({ state, down }) => state === "active" && down === undefined);
+    const answers = this.#links.balancer.servers().some(({ state, down }) => state === "active" && down === undefined);
     if (this.#joined !== undefined && answers) await joiner.check(this.#joined);
     return this.status();
   }
@@ -161,21 +148,6 @@ class AgentProxy implements Agent {
     }
   }
 
-  async #startBalancer(): Promise<LoadBalancer> {
-    const balancer = createLoadBalancer(
-      {
-        name: "k3s-agent-load-balancer",
-        servers: this.#config.servers,
-        listen: { port: this.#config.lbPort },
-        stateFile: this.#layout.loadBalancerState,
-        probe: createHttpsProbe({ ca: () => this.#joined?.serverCaPem }),
-      },
-      this.#deps,
-    );
-    this.#balancer = await this.#lifecycle.run("load balancer", balancer);
-    return balancer;
-  }
-
   /** Everything after the load balancer listens. */
   async #run(joiner: Joiner, nodeIps: readonly string[]): Promise<void> {
     const joined = await joiner.join(this.#stop.signal);
@@ -185,21 +157,18 @@ class AgentProxy implements Agent {
     const membership = new Membership(input, this.#deps);
     this.#membership = membership;
     const written = this.#writeFiles(joined);
-    const tunnelOpen = new Promise<void>((resolve) => {
-      this.#markTunnel = resolve;
-    });
-    this.#startTunnels(membership);
+    const tunnelOpen = this.#links.openTunnels(membership);
     // A kubelet reads the files when it starts; a Node that the agent keeps does not wait for the disk.
     if (this.#config.kubelet !== undefined) await written;
+    const supervisor = joiner.supervisor(joined);
     await Promise.all([
       this.#lifecycle.run("node", membership),
-      this.#followServers(joiner, joined, membership),
+      this.#links.follow(supervisor, membership).finally(() => supervisor.close()),
       written,
     ]);
     this.#keepCertificates(joiner);
     await Promise.all([tunnelOpen, membership.ready]);
     this.#config.report?.("node", `${nodeName} is Ready`);
-    notifySystemd("READY=1", `node ${nodeName} is ready`);
     this.#markReady();
   }
 
@@ -226,61 +195,5 @@ class AgentProxy implements Agent {
     const renewal = new CertificateRenewal(() => this.#joined!, renew, this.#deps);
     renewal.start();
     this.#lifecycle.onStop("certificate renewal", () => renewal.stop());
-  }
-
-  #startTunnels(membership: Membership): void {
-    const { clock, log } = this.#deps;
-    this.#tunnels = new TunnelSet({
-      tls: () => {
-        const { serverCaPem, leaves } = this.#joined!;
-        return { ca: serverCaPem, cert: leaves["client-kubelet"].certPem, key: leaves["client-kubelet"].keyPem };
-      },
-      clock,
-      log,
-      policy: {
-        kubeletPort: () => membership.kubeletPort,
-        kubeletHost: () => undefined,
-        allowed: () => membership.allowed,
-        clock,
-      },
-      onChange: (address, event) => this.#onTunnel(address, event),
-    });
-    const listed = this.#balancer?.servers().filter(({ listed }) => listed) ?? [];
-    const known = listed.length > 0 ? listed.map(({ address }) => address) : this.#registrationAddresses();
-    this.#tunnels.reconcile(known);
-  }
-
-  #registrationAddresses(): readonly string[] {
-    return this.#config.servers.map((url) => {
-      const { host, port } = parseServerUrl(url);
-      return formatAddress(host, port);
-    });
-  }
-
-  #onTunnel(address: string, event: "open" | "closed" | "leaving"): void {
-    this.#balancer?.setLeaving(address, event === "leaving");
-    // Whatever happened to the tunnel happened to its server, or to the way there: the balancer looks at once.
-    this.#balancer?.checkNow(address);
-    if (event !== "open") return;
-    this.#markTunnel();
-    this.#config.report?.("tunnel", `to ${address}`);
-  }
-
-  /** The servers, as soon as possible: asked of the supervisor, then followed through the Kubernetes API. */
-  async #followServers(joiner: Joiner, joined: Joined, membership: Membership): Promise<void> {
-    const client = joiner.supervisor(joined);
-    this.#setServers(await askForServers(client, this.#deps.log));
-    client.close();
-    const follow = (addresses: readonly string[]): void => this.#setServers(addresses);
-    const discovery = new ServerDiscovery(membership.controllerClient, follow, this.#deps);
-    this.#lifecycle.onStop("server discovery", () => discovery.stop());
-    discovery.start();
-  }
-
-  #setServers(addresses: readonly string[]): void {
-    if (this.#stop.signal.aborted || addresses.length === 0 || this.#balancer === undefined) return;
-    this.#lost.update(this.#balancer, addresses);
-    this.#balancer.setServers(addresses);
-    this.#tunnels?.reconcile(addresses);
   }
 }

@@ -3,7 +3,7 @@ import { fromGoCidr } from "@keelson/protocol/supervisor";
 import type { Dependencies, Service } from "@keelson/service";
 import type { AgentConfig } from "./config.ts";
 import type { Joined } from "./join/join.ts";
-import { kubeletArguments, kubeletPortOf } from "./kubelet/kubelet-arguments.ts";
+import { kubeletArguments, portArgument } from "./kubelet/kubelet-arguments.ts";
 import { NodeRuntime } from "./kubelet/node-runtime.ts";
 import type { AgentLayout, LeafName } from "./layout.ts";
 import { NodeKeeper } from "./node/node-keeper.ts";
@@ -16,6 +16,7 @@ import type { AllowedTargets } from "./tunnel/authorizer.ts";
 /** Shown by `kubectl get nodes` for nodes without a kubelet. */
 export const agentVersion = "v0.1.0+keelson";
 export const standardKubeletPort = 10_250;
+const standardHealthzPort = 10_248;
 
 /** What the joined agent does in the cluster as a node: its Node object, its kubelet, and what may be reached through it. */
 export class Membership implements Service {
@@ -54,7 +55,7 @@ export class Membership implements Service {
     }
     this.allowed = this.#addresses;
     const { kubelet, nodeLabels: labels = {}, nodeTaints: taints = [] } = config;
-    this.kubeletPort = kubeletPortOf(kubelet?.args ?? [], standardKubeletPort);
+    this.kubeletPort = portArgument(kubelet?.args ?? [], "port", standardKubeletPort);
     const facts: NodeFacts = {
       name: nodeName,
       internalIps: nodeIps,
@@ -72,6 +73,7 @@ export class Membership implements Service {
         {
           kubeletPath: kubelet.path,
           runtimeEndpoint: kubelet.runtimeEndpoint,
+          healthzPort: portArgument(kubelet.args, "healthz-port", standardHealthzPort),
           layout,
           kubeletArguments: (runtimeEndpoint) =>
             kubeletArguments({

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { kubeletArguments, kubeletPortOf } from "../src/kubelet/kubelet-arguments.ts";
+import { kubeletArguments, portArgument } from "../src/kubelet/kubelet-arguments.ts";
 import { AgentLayout } from "../src/layout.ts";
 
 test("the kubelet's flags, with the user's in place of ours", () => {
@@ -39,6 +39,6 @@ test("the kubelet's flags, with the user's in place of ours", () => {
     "--tls-private-key-file=/data/agent/serving-kubelet.key",
     "--v=4",
   ]);
-  expect(kubeletPortOf(["port=10251"], 10_250)).toBe(10_251);
-  expect(kubeletPortOf([], 10_250)).toBe(10_250);
+  expect(portArgument(["port=10251"], "port", 10_250)).toBe(10_251);
+  expect(portArgument(["healthz-port=1"], "port", 10_250)).toBe(10_250);
 });

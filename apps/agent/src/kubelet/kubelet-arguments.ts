@@ -56,9 +56,10 @@ export function kubeletArguments(input: KubeletInput): string[] {
     .map(([name, value]) => `--${name}=${value}`);
 }
 
-/** The port that the flags give the kubelet. */
-export function kubeletPortOf(extra: readonly string[], standard: number): number {
-  const port = Number(extra.findLast((argument) => argument.startsWith("port="))?.slice("port=".length));
+/** The port that `--kubelet-arg` gives the kubelet for one of its flags (`port`, `healthz-port`), or the standard one. */
+export function portArgument(extra: readonly string[], flag: string, standard: number): number {
+  const prefix = `${flag}=`;
+  const port = Number(extra.findLast((argument) => argument.startsWith(prefix))?.slice(prefix.length));
   return Number.isInteger(port) && port > 0 ? port : standard;
 }
 

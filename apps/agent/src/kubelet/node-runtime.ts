@@ -14,7 +14,6 @@ import type { AgentLayout } from "../layout.ts";
 
 /** Where a distribution's containerd listens. */
 const systemContainerd = "/run/containerd/containerd.sock";
-const healthzPort = 10_248;
 /** A node without a kubelet is of no use, so it is started again and again. */
 const patienceMs = 2 ** 31 - 1;
 /** A program that cannot be run (missing, or just being replaced) is tried again after this time. */
@@ -25,6 +24,8 @@ export interface NodeRuntimeInput {
   kubeletArguments: (runtimeEndpoint: string) => readonly string[];
   /** `--container-runtime-endpoint`; left out, the host's containerd is used, or one is started. */
   runtimeEndpoint: string | undefined;
+  /** Where the kubelet tells on loopback whether it is well. */
+  healthzPort: number;
   layout: AgentLayout;
 }
 
@@ -36,6 +37,7 @@ export class NodeRuntime implements Service {
   readonly #stop = new AbortController();
   #containerd: SupervisedChild | undefined;
   #kubelet: SupervisedChild | undefined;
+  #restarting = false;
   /** Why it could not be started, the last time. */
   #failure: string | undefined;
 
@@ -70,7 +72,13 @@ export class NodeRuntime implements Service {
 
   /** Starts the kubelet again, with its current files: it reads its serving certificate only once. */
   async restart(): Promise<void> {
-    if (this.#kubelet?.state === "ready") await this.#kubelet.restart();
+    if (this.#kubelet?.state !== "ready") return;
+    this.#restarting = true;
+    try {
+      await this.#kubelet.restart();
+    } finally {
+      this.#restarting = false;
+    }
   }
 
   async stop(): Promise<void> {
@@ -82,8 +90,8 @@ export class NodeRuntime implements Service {
   async #keepRunning(): Promise<void> {
     const { signal } = this.#stop;
     for (;;) {
-      const { state } = this.#kubelet ?? {};
-      if (state === undefined || state === "ended") await this.#tryStart();
+      const { state = "stopped" } = this.#kubelet ?? {};
+      if ((state === "stopped" || state === "ended") && !this.#restarting) await this.#tryStart();
       await sleep(missingRetryMs, signal);
     }
   }
@@ -104,7 +112,7 @@ export class NodeRuntime implements Service {
   }
 
   async #createKubelet(): Promise<SupervisedChild> {
-    const { layout, kubeletPath, kubeletArguments } = this.#input;
+    const { layout, kubeletPath, kubeletArguments, healthzPort } = this.#input;
     await mkdir(layout.podManifests, { recursive: true, mode: 0o755 });
     const endpoint = await this.#runtimeEndpoint();
     return new SupervisedChild(
@@ -113,7 +121,7 @@ export class NodeRuntime implements Service {
         command: kubeletPath,
         args: () => kubeletArguments(endpoint),
         pidFile: join(layout.root, "kubelet.pid"),
-        ready: kubeletHealthy,
+        ready: (signal) => kubeletHealthy(healthzPort, signal),
         startTimeoutMs: patienceMs,
       },
       this.#deps,
@@ -154,16 +162,13 @@ function exists(path: string): Promise<boolean> {
   );
 }
 
-function kubeletHealthy(signal: AbortSignal): Promise<void> {
+function kubeletHealthy(port: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const req = http.request(
-      { host: "127.0.0.1", port: healthzPort, path: "/healthz", agent: false, signal },
-      (res) => {
-        res.resume();
-        if (res.statusCode === 200) resolve();
-        else reject(new KeelsonError("kubelet/unhealthy", `kubelet healthz answered ${res.statusCode}`));
-      },
-    );
+    const req = http.request({ host: "127.0.0.1", port, path: "/healthz", agent: false, signal }, (res) => {
+      res.resume();
+      if (res.statusCode === 200) resolve();
+      else reject(new KeelsonError("kubelet/unhealthy", `kubelet healthz answered ${res.statusCode}`));
+    });
     req.on("error", reject);
     req.end();
   });

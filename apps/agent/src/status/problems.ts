@@ -88,7 +88,7 @@ function tunnelProblems({ tunnels, loadBalancer: { servers } }: Facts): Problem[
     const server = servers.find((candidate) => candidate.address === address);
     if (server !== undefined && !isUsable(server)) continue; // the tunnel fell with its server, which is said above
     problems.push({
-      what: `there is no tunnel to server ${address}: ${lastError}`,
+      what: `there is no tunnel to server ${address}: ${lastError.reason}`,
       since,
       advice:
         "kubectl logs and exec for pods of this node fail where that server handles them; " +

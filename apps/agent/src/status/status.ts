@@ -61,7 +61,8 @@ export interface TunnelView {
   bytesIn: number;
   bytesOut: number;
   leaving: boolean;
-  lastError: string | undefined;
+  /** The last failure of any kind, also of a tunnel that has come back since. */
+  lastError: { reason: string; at: string } | undefined;
 }
 
 export interface NodeView {
@@ -86,7 +87,7 @@ export interface StatusSources {
   startedAtMs: number;
   registrationServers: readonly string[];
   loadBalancerUrl: string;
-  balancer: LoadBalancer | undefined;
+  balancer: LoadBalancer;
   joiner: Joiner | undefined;
   joined: Joined | undefined;
   tunnels: TunnelSet | undefined;
@@ -116,14 +117,18 @@ export function collectStatus(sources: StatusSources, clock: Clock): AgentStatus
     },
     loadBalancer: {
       address: sources.loadBalancerUrl,
-      connections: balancer?.connections ?? 0,
-      servers: (balancer?.servers() ?? []).map(({ sinceMs, down, ...server }) => ({
+      connections: balancer.connections,
+      servers: balancer.servers().map(({ sinceMs, down, ...server }) => ({
         ...server,
         since: moment(sinceMs),
         down: down === undefined ? undefined : { since: moment(down.sinceMs), reason: down.reason },
       })),
     },
-    tunnels: (tunnels?.status() ?? []).map(({ sinceMs, ...tunnel }) => ({ ...tunnel, since: moment(sinceMs) })),
+    tunnels: (tunnels?.status() ?? []).map(({ sinceMs, lastError, ...tunnel }) => ({
+      ...tunnel,
+      since: moment(sinceMs),
+      lastError: lastError === undefined ? undefined : { reason: lastError.reason, at: moment(lastError.atMs) },
+    })),
     node: nodeView(membership, started, moment),
     certificates: joined === undefined ? [] : certificates(joined, nowMs),
     clockOffsetMs: joiner?.clockSkew?.skewMs,

@@ -18,8 +18,8 @@ export interface TunnelStatus {
   bytesOut: number;
   /** The server asked for no more streams: it is shutting down. */
   leaving: boolean;
-  /** Why it is not open, or last was not. */
-  lastError: string | undefined;
+  /** Why it is not open, or last was not, and when that was; of the monotonic clock. */
+  lastError: { reason: string; atMs: number } | undefined;
 }
 
 export interface TunnelClientDeps {
@@ -43,7 +43,7 @@ export class TunnelClient {
   #stateSinceMs: number;
   #session: TunnelSession | undefined;
   #retry: Timer | undefined;
-  #lastError: string | undefined;
+  #lastError: TunnelStatus["lastError"];
   #peer: TunnelStatus["peer"];
 
   constructor(address: string, instance: string, deps: TunnelClientDeps) {
@@ -143,10 +143,10 @@ export class TunnelClient {
 
   #waitAfter(message: string): void {
     const first = this.#backoff.attempt === 0;
-    if (first && this.#lastError !== message) {
+    if (first && this.#lastError?.reason !== message) {
       this.#deps.log.warn({ server: this.address, reason: message }, "no tunnel, trying again");
     }
-    this.#lastError = message;
+    this.#lastError = { reason: message, atMs: this.#deps.clock.monotonic() };
     this.#enter("waiting");
     this.#retry = this.#deps.clock.setTimeout(() => void this.#connect(), this.#backoff.next());
   }

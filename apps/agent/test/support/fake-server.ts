@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import type { TLSSocket } from "node:tls";
 import { Authority, createCaCertificate, exportPrivateKey, generateEcKey, readCertificateRequest } from "@keelson/pki";
 import {
   acceptKey,
@@ -25,7 +26,13 @@ interface StoredObject {
 
 /** A server as an agent sees it: supervisor routes, a Kubernetes API of three kinds, and the tunnel's end. */
 export class FakeServer {
-  readonly requests: { method: string; path: string; authorization: string | undefined }[] = [];
+  readonly requests: {
+    method: string;
+    path: string;
+    authorization: string | undefined;
+    /** PEM of the client certificate. */
+    certificate: string | undefined;
+  }[] = [];
   readonly sessions: TunnelSession[] = [];
   /** Objects by path. */
   readonly objects = new Map<string, StoredObject>();
@@ -104,7 +111,8 @@ export class FakeServer {
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const url = new URL(req.url ?? "/", "https://server");
     const { pathname: path } = url;
-    this.requests.push({ method: req.method ?? "", path, authorization: req.headers.authorization });
+    const certificate = (req.socket as TLSSocket).getPeerX509Certificate()?.toString();
+    this.requests.push({ method: req.method ?? "", path, authorization: req.headers.authorization, certificate });
     const chunks: Buffer[] = [];
     for await (const chunk of req) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createLogger } from "@keelson/service";
+import { type Clock, createLogger, systemClock } from "@keelson/service";
 import { type Agent, type AgentConfig, createAgent } from "../../src/index.ts";
 
 /** An agent in a folder of its own, and what it logged. */
@@ -13,6 +13,7 @@ export interface TestAgent extends AsyncDisposable {
 
 export async function startAgent(
   config: Partial<AgentConfig> & Pick<AgentConfig, "servers" | "token">,
+  clock: Clock = systemClock,
 ): Promise<TestAgent> {
   const dataDir = config.dataDir ?? (await mkdtemp(join(tmpdir(), "keelson-agent-")));
   const log: string[] = [];
@@ -25,7 +26,10 @@ export async function startAgent(
       nodeIps: ["192.0.2.7"],
       ...config,
     },
-    { log: createLogger({ name: "agent", level: "info", destination: { write: (line) => void log.push(line) } }) },
+    {
+      clock,
+      log: createLogger({ name: "agent", level: "info", destination: { write: (line) => void log.push(line) } }),
+    },
   );
   await agent.start();
   return {

@@ -1,7 +1,7 @@
 import { createLogger, systemClock } from "@keelson/service";
 import { defineCommand } from "../cli/command.ts";
 import { daemonOptions, runDaemon } from "../daemon.ts";
-import { reportStepToParent } from "../steps.ts";
+import { stepReporter } from "../systemd.ts";
 import { type ServerConfig, serverConfig } from "./config.ts";
 import { serverOptions } from "./options.ts";
 
@@ -17,7 +17,7 @@ export const serverCommand = defineCommand({
     }
     return runDaemon("server", options, async (deps) => {
       const { Server } = await import("./compose.ts");
-      return new Server(config, deps, reportStepToParent);
+      return new Server(config, deps, stepReporter("ready"));
     });
   },
 });

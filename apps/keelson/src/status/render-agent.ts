@@ -24,14 +24,14 @@ export function renderAgent(asked: Asked<AgentStatus>, nowMs: number): string {
       reason,
     ]),
   );
-  const rows = tunnels.map(({ address, state, since, peer = "", streams, roundTripMs, leaving, lastError = "" }) => [
+  const rows = tunnels.map(({ address, state, since, peer = "", streams, roundTripMs, leaving, lastError }) => [
     address,
     leaving ? "leaving" : state === "open" ? "open" : "closed",
     age(since, nowMs),
     peer,
     String(streams),
     milliseconds(roundTripMs),
-    lastError,
+    lastError === undefined ? "" : `${age(lastError.at, nowMs)} ago: ${lastError.reason}`,
   ]);
   const headings = ["TUNNEL TO", "STATE", "FOR", "PEER", "STREAMS", "ROUND TRIP", "LAST ERROR"];
   const sections = [facts, servers, ...(rows.length === 0 ? [] : [formatTable(headings, rows)])];

@@ -14,6 +14,7 @@ export function serverProblems(status: Facts, nowMs: number): Problem[] {
   const upMs = nowMs - Date.parse(status.startedAt);
   return [
     ...startProblems(status, upMs),
+    ...isolationProblems(status),
     ...status.parts.filter(({ working }) => !working).map(partProblem),
     ...peerProblems(status.servers),
     ...(upMs < reconnectMs ? [] : tunnelProblems(status)),
@@ -30,6 +31,22 @@ function startProblems({ steps, startedAt }: Facts, upMs: number): Problem[] {
       what: `this server is still starting: ${reached}`,
       since: last?.at ?? startedAt,
       advice: "it waits for what it needs (most often its datastore); its log says for what",
+    },
+  ];
+}
+
+/** One cause for much of what follows it. */
+function isolationProblems({ parts, servers }: Facts): Problem[] {
+  const datastore = parts.find(({ name }) => name === "datastore");
+  const others = servers.filter(({ own }) => !own);
+  if (datastore === undefined || datastore.working || others.length === 0) return [];
+  if (others.some(({ answers }) => answers)) return [];
+  return [
+    {
+      what: "this host is cut off: neither the datastore nor any other server answers it",
+      since: datastore.since,
+      advice:
+        "check this host's network first; agents use the other servers meanwhile, if those still reach the datastore",
     },
   ];
 }

@@ -1,0 +1,120 @@
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { FakeServer } from "./support/fake-server.ts";
+import { startAgent, type TestAgent } from "./support/start-agent.ts";
+
+let server: FakeServer;
+let directory: string;
+let healthzPort: number;
+
+beforeEach(async () => {
+  server = await FakeServer.create();
+  await server.listen();
+  // A kubelet registers its Node itself; the stand-in below does not.
+  server.objects.set("/api/v1/nodes/node-a", { metadata: { name: "node-a", uid: "uid-1" } });
+  directory = await mkdtemp(join(tmpdir(), "keelson-kubelet-"));
+  healthzPort = await freePort();
+});
+
+afterEach(async () => {
+  await server.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const probe = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+/** A program in the kubelet's place: notes how it was started and is healthy. */
+async function standIn(path: string): Promise<void> {
+  const program = `#!${process.execPath}
+const fs = require("node:fs");
+fs.appendFileSync(${JSON.stringify(join(directory, "starts"))}, JSON.stringify({ pid: process.pid, args: process.argv.slice(2) }) + "\\n");
+console.error("E1122 03:04:05.000000 1 server.go:1] the stand-in starts");
+require("node:http").createServer((req, res) => res.end("ok")).listen(${healthzPort}, "127.0.0.1");
+`;
+  await writeFile(path, program);
+  await chmod(path, 0o755);
+}
+
+async function starts(): Promise<{ pid: number; args: string[] }[]> {
+  const text = await readFile(join(directory, "starts"), "utf8").catch(() => "");
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as { pid: number; args: string[] });
+}
+
+async function agentWith(path: string): Promise<TestAgent> {
+  return startAgent({
+    servers: [server.url],
+    token: server.token,
+    nodeLabels: { zone: "a" },
+    kubelet: {
+      path,
+      args: ["v=4", `healthz-port=${healthzPort}`],
+      runtimeEndpoint: join(directory, "containerd.sock"),
+      rootDir: directory,
+    },
+  });
+}
+
+describe("a kubelet that the agent runs", () => {
+  test("gets its flags, is started again when it dies, and ends with the agent", async () => {
+    const path = join(directory, "kubelet");
+    await standIn(path);
+    const started = await agentWith(path);
+    const { agent, dataDir } = started;
+    try {
+      await agent.ready;
+      await expect.poll(() => agent.status().node).toMatchObject({ keeper: "kubelet", state: "ready", restarts: 0 });
+      const [first] = await starts();
+      expect(first?.args).toEqual(
+        expect.arrayContaining([
+          `--kubeconfig=${join(dataDir, "agent", "kubelet.kubeconfig")}`,
+          `--container-runtime-endpoint=unix://${join(directory, "containerd.sock")}`,
+          `--healthz-port=${healthzPort}`,
+          "--hostname-override=node-a",
+          "--node-labels=zone=a",
+          `--tls-cert-file=${join(dataDir, "agent", "serving-kubelet.crt")}`,
+          "--v=4",
+        ]),
+      );
+      // What a kubelet reads at its start is there before it starts.
+      expect(await readFile(join(dataDir, "agent", "kubelet.kubeconfig"), "utf8")).toContain("client-kubelet.crt");
+
+      process.kill(first!.pid, "SIGKILL");
+      await expect.poll(() => agent.status().node).toMatchObject({ state: "failing" });
+      const [problem] = agent.status().problems;
+      expect(problem).toMatchObject({
+        what: expect.stringMatching(/^the kubelet does not run .*it ended \(SIGKILL\).*the stand-in starts/),
+        since: expect.any(String),
+      });
+      await expect.poll(() => agent.status().node, { timeout: 10_000 }).toMatchObject({ state: "ready", restarts: 1 });
+      expect(agent.status().problems).toEqual([]);
+    } finally {
+      await started[Symbol.asyncDispose]();
+    }
+    const last = (await starts()).at(-1)!;
+    expect(() => process.kill(last.pid, 0)).toThrow("ESRCH");
+  });
+
+  test("may be installed later: until then status says that it is missing", async () => {
+    const path = join(directory, "kubelet");
+    await using started = await agentWith(path);
+    const { agent } = started;
+    await expect.poll(() => agent.status().node.reason).toMatch(/cannot run kubelet: .*ENOENT/);
+    expect(agent.status().problems).toMatchObject([{ advice: expect.stringContaining("no pod starts on this node") }]);
+    await standIn(path);
+    await expect.poll(() => agent.status().node.state, { timeout: 15_000 }).toBe("ready");
+    await agent.ready;
+  });
+});
