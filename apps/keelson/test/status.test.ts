@@ -189,6 +189,7 @@ describe("what a server says is wrong", () => {
         ],
       }),
     ).toEqual([
+      expect.stringMatching(/^2026\S+ this host is cut off: .* -> check this host's network first/),
       expect.stringMatching(/the datastore does not work: connection refused -> .*check that the database runs/),
       expect.stringMatching(/this server \(192.0.2.1:6443\) is not on the cluster's list/),
       expect.stringMatching(/server 192.0.2.2:6443 is down: .* -> its host is up but no server runs there/),

@@ -12,7 +12,7 @@ export interface PeerServer {
   own: boolean;
   /** In the endpoints of `default/kubernetes`: its lease is fresh. */
   listed: boolean;
-  /** Whether it answers us, and since when it does or does not. */
+  /** Whether it answers us, and since when it does or does not; of ourselves, since when we are listed or not. */
   answers: boolean;
   sinceMs: number;
   reason: string;
@@ -80,6 +80,7 @@ export class PeerServers implements Service {
     );
     // Cut off from the datastore, the list that we have is old; an empty one only says that we know nothing yet.
     for (const server of this.#servers.values()) {
+      if (server.own && server.listed !== listed.has(server.address)) server.sinceMs = nowMs;
       server.listed = listed.has(server.address);
       const forgotten = server.answers || nowMs - server.sinceMs > rememberMs;
       if (!server.listed && !server.own && forgotten) this.#servers.delete(server.address);

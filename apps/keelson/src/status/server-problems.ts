@@ -70,6 +70,7 @@ function peerProblems(servers: readonly PeerView[]): Problem[] {
     if (own && !listed) {
       problems.push({
         what: `this server (${address}) is not on the cluster's list of servers: its lease was not renewed in time`,
+        since,
         advice:
           "agents use the other servers meanwhile; it comes back on the list by itself when it reaches the datastore",
       });
