@@ -1,7 +1,6 @@
 import type { Duplex } from "node:stream";
 import {
   ConnectionError,
-  clientPreface,
   defaultMaxFrameBytes,
   defaultWindowBytes,
   frameFlag,
@@ -11,8 +10,10 @@ import {
   makeFrame,
   maxWindowBytes,
   setting,
+  unpad,
   writeFrameHeader,
 } from "./frame.ts";
+import { FrameReader } from "./frame-reader.ts";
 import { HpackDecoder } from "./hpack-decoder.ts";
 import { Output } from "./output.ts";
 import { Http2Stream } from "./stream.ts";
@@ -21,7 +22,6 @@ import { Http2Stream } from "./stream.ts";
 const streamWindowBytes = 4 << 20;
 const connectionWindowBytes = 32 << 20;
 const maxConcurrentStreams = 65_536;
-const maxHeaderBlockBytes = 64 * 1_024;
 /** When the client does not take what it asked for, new requests wait until it has taken some of this. */
 const maxSocketBacklogBytes = 8 << 20;
 /** Responses that may wait for the client's flow control before its next requests are refused. */
@@ -58,19 +58,16 @@ export class Http2Connection {
   readonly #streams = new Map<number, Http2Stream>();
   /** Streams with bytes to send and no window, in the order they began to wait. */
   readonly #waiting = new Set<Http2Stream>();
-  #rest: Buffer | undefined;
-  #prefaceSeen = false;
+  readonly #frames = new FrameReader((type, flags, streamId, payload) => {
+    this.#frame(type, flags, streamId, payload);
+  });
   #lastStreamId = 0;
-  /** A header block in the middle of its CONTINUATION frames. */
-  #block: { streamId: number; endStream: boolean; parts: Buffer[]; bytes: number } | undefined;
   #unacknowledged = 0;
   #initialSendWindow = defaultWindowBytes;
   #queuedBytes = 0;
   #closed = false;
   sendWindow = defaultWindowBytes;
   maxFrameBytes = defaultMaxFrameBytes;
-  /** Counts up with everything received; stands still on a dead connection. */
-  receivedFrames = 0;
 
   constructor(socket: Duplex, options: ConnectionOptions) {
     this.#socket = socket;
@@ -86,6 +83,11 @@ export class Http2Connection {
 
   get pendingBytes(): number {
     return this.#output.pendingBytes;
+  }
+
+  /** Counts up with everything received; stands still on a dead connection. */
+  get receivedFrames(): number {
+    return this.#frames.count;
   }
 
   get openStreams(): number {
@@ -148,7 +150,7 @@ export class Http2Connection {
   #receive(chunk: Buffer): void {
     if (this.#closed) return;
     try {
-      this.#parse(this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk]));
+      this.#frames.push(chunk);
     } catch (error) {
       this.destroy(error instanceof ConnectionError ? error.code : h2Error.internal);
       return;
@@ -157,46 +159,13 @@ export class Http2Connection {
     if (this.#socket.writableLength > maxSocketBacklogBytes) this.#socket.pause();
   }
 
-  #parse(bytes: Buffer): void {
-    let at = 0;
-    this.#rest = undefined;
-    if (!this.#prefaceSeen) {
-      if (bytes.length < clientPreface.length) {
-        this.#rest = bytes;
-        return;
-      }
-      if (!bytes.subarray(0, clientPreface.length).equals(clientPreface)) {
-        throw new ConnectionError(h2Error.protocol, "not an HTTP/2 client");
-      }
-      this.#prefaceSeen = true;
-      at = clientPreface.length;
-    }
-    while (bytes.length - at >= frameHeaderBytes && !this.#closed) {
-      const length = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!;
-      if (length > defaultMaxFrameBytes) throw new ConnectionError(h2Error.frameSize, "frame too large");
-      const end = at + frameHeaderBytes + length;
-      if (end > bytes.length) break;
-      const streamId = bytes.readUInt32BE(at + 5) & 0x7fff_ffff;
-      this.receivedFrames++;
-      this.#frame(bytes[at + 3]!, bytes[at + 4]!, streamId, bytes.subarray(at + frameHeaderBytes, end));
-      at = end;
-    }
-    if (at < bytes.length) this.#rest = at === 0 ? bytes : bytes.subarray(at);
-  }
-
   #frame(type: number, flags: number, streamId: number, payload: Buffer): void {
-    if (this.#block !== undefined && (type !== frameType.continuation || streamId !== this.#block.streamId)) {
-      throw new ConnectionError(h2Error.protocol, "header block interrupted");
-    }
     switch (type) {
       case frameType.data:
         this.#onData(flags, streamId, payload);
         break;
       case frameType.headers:
         this.#onHeaders(flags, streamId, payload);
-        break;
-      case frameType.continuation:
-        this.#onContinuation(flags, payload);
         break;
       case frameType.rstStream:
         this.#onReset(streamId);
@@ -219,28 +188,8 @@ export class Http2Connection {
     }
   }
 
-  #onHeaders(flags: number, streamId: number, payload: Buffer): void {
-    let block = unpad(flags, payload);
-    if ((flags & frameFlag.priority) !== 0) block = block.subarray(5);
+  #onHeaders(flags: number, streamId: number, block: Buffer): void {
     const endStream = (flags & frameFlag.endStream) !== 0;
-    if ((flags & frameFlag.endHeaders) !== 0) this.#headerBlock(streamId, endStream, block);
-    else this.#block = { streamId, endStream, parts: [block], bytes: block.length };
-  }
-
-  #onContinuation(flags: number, payload: Buffer): void {
-    const block = this.#block;
-    if (block === undefined) throw new ConnectionError(h2Error.protocol, "continuation of nothing");
-    block.parts.push(payload);
-    block.bytes += payload.length;
-    if (block.bytes > maxHeaderBlockBytes || block.parts.length > 64) {
-      throw new ConnectionError(h2Error.enhanceYourCalm, "header block too large");
-    }
-    if ((flags & frameFlag.endHeaders) === 0) return;
-    this.#block = undefined;
-    this.#headerBlock(block.streamId, block.endStream, Buffer.concat(block.parts));
-  }
-
-  #headerBlock(streamId: number, endStream: boolean, block: Buffer): void {
     const headers: RequestHeaders = { path: "", authority: "", contentType: "", metadata: undefined };
     this.#hpack.decode(block, (name, value) => {
       if (name === ":path") headers.path = value;
@@ -382,6 +331,7 @@ export class Http2Connection {
   #close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#frames.stop();
     this.#socket.end();
     const streams = [...this.#streams.values()];
     this.#streams.clear();
@@ -389,11 +339,4 @@ export class Http2Connection {
     for (const stream of streams) stream.abort();
     this.#options.onClosed();
   }
-}
-
-function unpad(flags: number, payload: Buffer): Buffer {
-  if ((flags & frameFlag.padded) === 0) return payload;
-  const padding = payload[0] ?? 0;
-  if (padding >= payload.length) throw new ConnectionError(h2Error.protocol, "padding longer than the frame");
-  return payload.subarray(1, payload.length - padding);
 }

@@ -79,3 +79,11 @@ export function makeFrame(type: number, flags: number, streamId: number, payload
   frame.set(payload, frameHeaderBytes);
   return frame;
 }
+
+/** The payload of a DATA or HEADERS frame without its padding. */
+export function unpad(flags: number, payload: Buffer): Buffer {
+  if ((flags & frameFlag.padded) === 0) return payload;
+  const padding = payload[0] ?? 0;
+  if (padding >= payload.length) throw new ConnectionError(h2Error.protocol, "padding longer than the frame");
+  return payload.subarray(1, payload.length - padding);
+}

@@ -1,18 +1,16 @@
 import { etcdErrors } from "@keelson/protocol/etcd";
 import type { Clock, Logger } from "@keelson/service";
-import { valueInKeyValue } from "../engine/key-value-bytes.ts";
 import type { Lessor } from "../engine/lessor.ts";
-import type { StagedRow } from "../engine/operations.ts";
-import type { Purge, PurgePlan } from "../engine/purge-plan.ts";
+import type { PurgePlan } from "../engine/purge-plan.ts";
 import type { MvccStore } from "../engine/store.ts";
-import { neededValues } from "../engine/txn-evaluate.ts";
 import type { ValueCache } from "../engine/value-cache.ts";
-import type { Key, Version } from "../engine/version.ts";
-import type { AppendLog, LogBatch, LogTurn } from "../log/append-log.ts";
-import { emptyBatch, isEmpty, logRow } from "./log-batch.ts";
+import type { Version } from "../engine/version.ts";
+import type { AppendLog, LogTurn } from "../log/append-log.ts";
+import { BatchEvaluator, type Flight } from "./batch-evaluator.ts";
+import { isEmpty } from "./log-batch.ts";
 import { LogHealth } from "./log-health.ts";
-import { type Item, WaitingLine } from "./waiting-line.ts";
-import type { WriteOp, WriteScope } from "./write-op.ts";
+import { WaitingLine } from "./waiting-line.ts";
+import type { WriteOp } from "./write-op.ts";
 
 /** Rows that compaction deletes along with a batch: at least the first, and twice what the batch adds, up to the second. */
 const minPurgeRows = 200;
@@ -21,16 +19,6 @@ const maxPurgeRows = 1_000;
 const probePeriodMs = 1_000;
 /** A commit that hangs for longer does not keep the server from stopping. */
 const stopTimeoutMs = 5_000;
-/** A batch between evaluation and commit. */
-interface Flight {
-  items: Item[];
-  revision: number;
-  versions: Version[];
-  purge: Purge | undefined;
-  undo: (() => void)[];
-  /** It failed, or an earlier one did. */
-  dead: boolean;
-}
 
 export interface WriteQueueOptions {
   store: MvccStore;
@@ -60,7 +48,7 @@ export interface BatchReport {
  */
 export class WriteQueue {
   readonly #o: WriteQueueOptions;
-  readonly #fitsKey: ((key: Key) => boolean) | undefined;
+  readonly #evaluator: BatchEvaluator;
   readonly #waiting = new WaitingLine();
   readonly #health: LogHealth;
   #flights: Flight[] = [];
@@ -74,9 +62,9 @@ export class WriteQueue {
 
   constructor(options: WriteQueueOptions) {
     this.#o = options;
-    this.#fitsKey = options.log.fitsKey?.bind(options.log);
+    const { store, lessor, cache, log, clock, logger } = options;
+    this.#evaluator = new BatchEvaluator({ store, lessor, cache, fitsKey: log.fitsKey?.bind(log) });
     this.#purge = options.purge;
-    const { clock, logger } = options;
     this.#health = new LogHealth(clock, logger);
     this.#timers = [
       clock.setInterval(() => this.#expire(), 500),
@@ -188,82 +176,39 @@ export class WriteQueue {
   /** Evaluates what waits and sends it off. Asynchronous only where values must be fetched or the turn is shared. */
   #step(turn: LogTurn): Promise<void> | undefined {
     const items = this.#waiting.take();
-    const { store, cache, log } = this.#o;
-    const needed: Version[] = [];
-    for (const { op } of items) if (op.operation !== undefined) neededValues(store, op.operation, needed);
-    const missing = needed.filter((version) => cache.peekValue(version) === undefined);
-    if (missing.length > 0) {
-      const loaded = cache.load(missing);
-      if (loaded instanceof Promise) {
-        return loaded.then(
-          (list) => this.#evaluate(turn, items, new Map(missing.map((version, at) => [version, list[at]]))),
-          (error) => {
-            turn.release();
-            for (const item of items) item.fail(unavailable(error));
-          },
-        );
-      }
+    const fetched = this.#evaluator.prefetch(items);
+    if (fetched instanceof Promise) {
+      return fetched.then(
+        (values) => this.#send(turn, this.#evaluator.evaluate(items, values)),
+        (error) => {
+          turn.release();
+          for (const item of items) item.fail(unavailable(error));
+        },
+      );
     }
-    const done = this.#evaluate(turn, items, undefined);
-    return log.exclusive ? undefined : done;
+    const done = this.#send(turn, this.#evaluator.evaluate(items, fetched));
+    return this.#o.log.exclusive ? undefined : done;
   }
 
-  #evaluate(turn: LogTurn, items: Item[], fetched: Map<Version, Buffer | undefined> | undefined): Promise<void> {
+  #send(turn: LogTurn, flight: Flight): Promise<void> {
+    const { batch } = flight;
     const purge = this.#purge;
-    const { store } = this.#o;
-    const batch = emptyBatch();
-    const flight: Flight = { items, revision: 0, versions: [], purge: undefined, undo: [], dead: false };
-    const scope: WriteScope = {
-      store,
-      lessor: this.#o.lessor,
-      rows: [],
-      leases: batch.leases,
-      settings: batch.settings,
-      valueOf: (version) => this.#valueOf(version, fetched),
-      fitsKey: this.#fitsKey,
-      compact: (revision) => {
-        batch.compactedRevision = revision;
-      },
-      onRollback: (undo) => flight.undo.push(undo),
-    };
-    for (const item of items) this.#evaluateOne(item, scope, batch, flight);
     if (purge.pending && this.#purgeHolds === 0) {
       flight.purge = purge.take(Math.min(maxPurgeRows, Math.max(minPurgeRows, 2 * batch.rows.length)));
       batch.purgeIds = [...flight.purge.versions.map(({ version }) => version.id), ...flight.purge.orphans];
     }
-    flight.revision = store.head;
     if (isEmpty(batch)) return this.#land(turn, flight);
     const startedMs = this.#o.clock.monotonic();
+    const ops = flight.items.length;
     this.#flights.push(flight);
     return turn.commit(batch).then(
       () => {
         this.#committed(flight);
         const durationMs = this.#o.clock.monotonic() - startedMs;
-        this.#o.onBatch?.({ ops: items.length, rows: batch.rows.length, purged: batch.purgeIds.length, durationMs });
+        this.#o.onBatch?.({ ops, rows: batch.rows.length, purged: batch.purgeIds.length, durationMs });
       },
       (error) => this.#failed(flight, error),
     );
-  }
-
-  #evaluateOne(item: Item, scope: WriteScope, batch: LogBatch, flight: Flight): void {
-    const { store, cache } = this.#o;
-    scope.rows = [];
-    try {
-      item.op.evaluate(scope);
-    } catch (error) {
-      item.refusal = { error };
-    }
-    const rows: StagedRow[] = scope.rows;
-    if (rows.length > 0) {
-      const versions = rows.map((row) => row.version);
-      const revision = store.sealTransaction(versions);
-      for (const { version, value } of rows) {
-        cache.stage(version, value);
-        flight.versions.push(version);
-        batch.rows.push(logRow(version, value, rows.length > 1 ? revision : 0));
-      }
-    }
-    item.revision = store.head;
   }
 
   /** Nothing to write: the answers wait for the batch before, if one is under way. */
@@ -303,15 +248,6 @@ export class WriteQueue {
     }
     for (const lost of dead.reverse()) for (const item of lost.items) item.fail(unavailable(error));
     this.#signalLanded();
-  }
-
-  #valueOf(version: Version, fetched: Map<Version, Buffer | undefined> | undefined): Uint8Array {
-    const cached = this.#o.cache.peekValue(version);
-    // Copied, because the cache's bytes move on while the batch is put together.
-    if (cached !== undefined) return Buffer.from(cached);
-    const loaded = fetched?.get(version) ?? this.#o.cache.loadOne(version);
-    if (loaded === undefined || loaded instanceof Promise) throw etcdErrors.timeout();
-    return Buffer.from(valueInKeyValue(version, loaded));
   }
 
   #refusal(): Error | undefined {
