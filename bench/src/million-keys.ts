@@ -1,7 +1,10 @@
 import { parseArgs } from "node:util";
 import { type Backend, startAdapter, startBackend } from "@keelson/conformance";
-import { createEtcdClient, type EtcdClient } from "@keelson/etcd-client";
+import { createEtcdClient } from "@keelson/etcd-client";
+import { rangeRequest } from "@keelson/protocol/etcd";
+import { Http2Connection } from "./datastore/http2-connection.ts";
 import { Latencies } from "./datastore/latencies.ts";
+import { paths } from "./datastore/requests.ts";
 import { residentMiB } from "./datastore/targets.ts";
 
 /**
@@ -16,6 +19,8 @@ const databaseBufferMiB = 2_048;
 /** Enough for full commits. */
 const writers = 48;
 const pageSize = 500;
+/** Pages between one read and the next; a prime, so that every page has its turn. */
+const stride = 7_919;
 const prefix = "/registry/million/";
 const prefixEnd = Buffer.from("/registry/million0");
 const keyOf = (index: number): Buffer => Buffer.from(`${prefix}${String(index).padStart(8, "0")}`);
@@ -26,7 +31,6 @@ export async function run(args: string[]): Promise<number> {
     options: {
       backend: { type: "string", default: "sqlite" },
       keys: { type: "string", default: "1000000" },
-      pages: { type: "string", default: "400" },
     },
   });
   const keys = Number(values.keys);
@@ -39,9 +43,7 @@ export async function run(args: string[]): Promise<number> {
     const fillMs = startedMs - fillStartedMs;
     const adapter = await startAdapter(endpoint);
     const startMs = performance.now() - startedMs;
-    const client = createEtcdClient({ endpoints: [adapter.url], timeoutMs: 30_000 });
-    const pages = await readPages(client, keys, Number(values.pages));
-    client.close();
+    const pages = await readPages(adapter.url, keys);
     console.log(`filled in ${Math.round(fillMs / 1_000)} s; page p50 ${pages.percentile(0.5).toFixed(1)} ms`);
     const measured = {
       startMs,
@@ -85,14 +87,21 @@ async function fill(endpoint: string, keys: number): Promise<void> {
   await adapter.process.stop();
 }
 
-/** Pages from all over the store, each as one request. */
-async function readPages(client: EtcdClient, keys: number, count: number): Promise<Latencies> {
+/** Every page of the store once, one after another and far from the one before, by a client that costs next to nothing. */
+async function readPages(url: string, keys: number): Promise<Latencies> {
   const latencies = new Latencies();
+  const connection = await Http2Connection.open(url);
+  const count = Math.ceil(keys / pageSize);
   for (let page = 0; page < count; page++) {
-    const first = Math.floor(((page * 7_919) % count) * (keys / count));
+    const key = keyOf(((page * stride) % count) * pageSize);
+    const request = rangeRequest.encode({ key, rangeEnd: prefixEnd, limit: pageSize });
     const start = performance.now();
-    await client.range({ key: keyOf(first), rangeEnd: prefixEnd, limit: pageSize });
+    const answer = await new Promise<Buffer | undefined>((resolve) => {
+      connection.unary(paths.range, request, resolve);
+    });
     latencies.add(performance.now() - start);
+    if (answer === undefined) throw new Error(`page ${page} could not be read`);
   }
+  connection.close();
   return latencies;
 }
