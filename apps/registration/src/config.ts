@@ -34,7 +34,7 @@ export interface RegistrationConfig {
   /** Hashes at once (cores, at most 4) and waiting (2000). */
   hashConcurrency?: number;
   maxWaitingHashes?: number;
-  /** New names that would wait longer than this are claimed with a provisional hash (100 ms). */
+  /** When a new name would wait longer than this for its hash, new names are claimed with provisional ones (0: at all). */
   provisionalAfterMs?: number;
   /** Lifetime of new leaf certificates (365 days, or what CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS says). */
   leafLifetimeMs?: number;

@@ -32,7 +32,7 @@ export interface NodePasswordOptions {
   hashConcurrency: number;
   /** Hashes that may wait; beyond them requests are answered with 429. */
   maxWaitingHashes: number;
-  /** A new name that would wait longer than this for its hash is claimed with a provisional one, in milliseconds. */
+  /** When a new name would wait longer than this for its hash, new names are claimed with provisional ones, in milliseconds. */
   provisionalAfterMs: number;
 }
 
@@ -147,9 +147,7 @@ export class NodePasswords {
   }
 
   async #register(nodeName: string, password: string): Promise<Verdict> {
-    const provisional =
-      this.#queue.estimatedWaitMs > this.#options.provisionalAfterMs &&
-      this.#hardening.pending < this.#options.maxWaitingHashes;
+    const provisional = this.#isStorm && this.#hardening.pending < this.#options.maxWaitingHashes;
     const hash = provisional
       ? await hashNodePassword(password, { provisional })
       : await this.#queue.run(() => hashNodePassword(password));
@@ -164,6 +162,11 @@ export class NodePasswords {
       throw new KeelsonError("node-password/vanished", `the Secret of node ${nodeName} came and went`);
     }
     return this.#compare(nodeName, secret, password);
+  }
+
+  /** Begins when a new name would have to wait for its hash, and lasts until every provisional one is hardened. */
+  get #isStorm(): boolean {
+    return this.#hardening.pending > 0 || this.#queue.estimatedWaitMs > this.#options.provisionalAfterMs;
   }
 
   async #compare(nodeName: string, secret: SecretObject, password: string): Promise<Verdict> {

@@ -99,7 +99,7 @@ export class Registration implements Service, RegistrationClient {
         // libuv has four threads; one is left to file and name look-ups.
         hashConcurrency: config.hashConcurrency ?? Math.min(3, availableParallelism()),
         maxWaitingHashes: config.maxWaitingHashes ?? 2_000,
-        provisionalAfterMs: config.provisionalAfterMs ?? 100,
+        provisionalAfterMs: config.provisionalAfterMs ?? 0,
       },
       api,
       verified,
