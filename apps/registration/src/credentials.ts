@@ -87,6 +87,11 @@ export class CredentialStore {
     return !secretsEqual(this.#passwordFor("node"), this.serverPassword);
   }
 
+  /** Whether a password is the one that agents have of their own. */
+  isAgentPassword(password: string): boolean {
+    return this.hasAgentToken && secretsEqual(this.#passwordFor("node"), password);
+  }
+
   /** Replaces the server password, and the agents' with it when they share it. */
   async replaceServerPassword(password: string): Promise<void> {
     const agentPassword = this.hasAgentToken ? this.#passwordFor("node") : password;

@@ -80,6 +80,16 @@ export class TokenRotation {
     if (secretsEqual(oldPassword, password)) {
       return refused(400, "token/unchanged", "the new token is the one that is in force");
     }
+    if (this.#credentials.isAgentPassword(password)) {
+      return refused(
+        400,
+        "token/agent-token",
+        "the new token is the agents' token: every agent could join as a server",
+        {
+          hint: "choose another new token",
+        },
+      );
+    }
     await access(this.#paths.passwd, constants.R_OK | constants.W_OK);
     await access(this.#paths.root, constants.W_OK);
     const replace = (): Promise<void> => this.#credentials.replaceServerPassword(password);

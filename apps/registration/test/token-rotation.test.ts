@@ -30,6 +30,10 @@ describe("rotating the server token", () => {
 
   it("leaves a separate agent token alone", async () => {
     const { registration } = await startRegistration({ token: "first-secret", agentToken: "agent-secret" });
+    // With the same token for both, every agent could join as a server.
+    const merged = await registration.rotateToken("agent-secret");
+    expect(merged).toMatchObject({ refusal: { status: 400, code: "token/agent-token" } });
+    expect((await registration.authenticate(basic("server", "first-secret"))).outcome).toBe("authenticated");
     await registration.rotateToken("second-secret");
     expect((await registration.authenticate(basic("node", "agent-secret"))).outcome).toBe("authenticated");
     expect((await registration.authenticate(basic("node", "second-secret"))).outcome).toBe("refused");
