@@ -24,7 +24,7 @@ export interface GatewayLimits extends Omit<PublicPortOptions, "host" | "port">,
   agentWrites: number;
   /** Agent-class requests of each kind that may wait for a place before the next is told to retry (200). */
   agentWaiting: number;
-  /** How long one of them may wait (5 s; agents give up after 10 s). */
+  /** How long one of them may wait (3 s; agents give up 10 s after they began to connect). */
   agentMaxWaitMs: number;
 }
 
@@ -73,7 +73,7 @@ const defaultLimits: GatewayLimits = {
   agentReads: 20,
   agentWrites: 10,
   agentWaiting: 200,
-  agentMaxWaitMs: 5_000,
+  agentMaxWaitMs: 3_000,
 };
 
 /** How often CAs are compared with what is in use; a change made through this gateway is taken up at once. */
