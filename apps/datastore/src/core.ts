@@ -231,7 +231,8 @@ export class Core implements Service {
       if (lease !== undefined) lessor.remove(lease);
     }
     if (changes.compactedRevision > store.compacted) store.compacted = changes.compactedRevision;
-    for (const [name, value] of changes.settings) this.state.settings.set(name, value);
+    // A shared log tells all settings that there are: one that is missing was removed by another replica.
+    if (!this.log.exclusive) this.state.settings = new Map(changes.settings);
     if (news.length > 0) this.hub.publish(news, store.committed);
     this.hub.pump();
   }

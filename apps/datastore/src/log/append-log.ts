@@ -130,6 +130,7 @@ export interface ForeignChanges {
   leases: LeaseChange[];
   /** The log's present compacted revision, -1 when never compacted. */
   compactedRevision: number;
+  /** On a shared log all settings that there are now; on an exclusive one none, since nobody else changes them. */
   settings: Map<string, string>;
 }
 

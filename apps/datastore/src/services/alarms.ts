@@ -33,40 +33,48 @@ export class Alarms {
       });
   }
 
+  /** To be asked while a write is evaluated: on a shared database no sooner is it known what other replicas raised. */
   refuseWhenFull(): void {
-    if (this.#core.state.settings.size === 0 || !this.#core.state.settings.has(settingName)) return;
+    if (!this.#core.state.settings.has(settingName)) return;
     if (this.active.some(({ alarm }) => alarm === alarmTypes.noSpace)) throw etcdErrors.noSpace();
   }
 
   method(): UnaryMethod {
     return messageMethod(services.maintenance.alarm, async (request) => {
+      await this.#core.linearize();
       const memberId = request.memberId === 0n ? this.#core.state.memberId : request.memberId;
       const same = (other: Alarm): boolean => other.memberId === memberId && other.alarm === request.alarm;
-      const { active } = this;
       switch (request.action) {
         case alarmActions.activate: {
           const alarm = { memberId, alarm: request.alarm };
-          if (!active.some(same)) await this.#store([...active, alarm]);
+          await this.#change((active) => (active.some(same) ? active : [...active, alarm]));
           return { header: this.#core.header(), alarms: [alarm] };
         }
         case alarmActions.deactivate: {
-          const ended = active.filter(same);
-          if (ended.length > 0) await this.#store(active.filter((other) => !same(other)));
+          let ended: Alarm[] = [];
+          await this.#change((active) => {
+            ended = active.filter(same);
+            return active.filter((other) => !same(other));
+          });
           return { header: this.#core.header(), alarms: ended };
         }
         default: {
-          const shown = active.filter((alarm) => request.alarm === alarmTypes.none || alarm.alarm === request.alarm);
+          const shown = this.active.filter(({ alarm }) => request.alarm === alarmTypes.none || alarm === request.alarm);
           return { header: this.#core.header(), alarms: shown };
         }
       }
     });
   }
 
-  async #store(alarms: Alarm[]): Promise<void> {
-    const { settings } = this.#core.state;
-    const value = alarms.map(({ memberId, alarm }) => `${memberId}:${alarm}`).join(",");
+  /** Changes the alarms in the order of all writes, so that two replicas do not undo each other's. */
+  async #change(next: (active: Alarm[]) => Alarm[]): Promise<void> {
     await this.#core.write((scope) => {
+      const { settings } = this.#core.state;
       const before = settings.get(settingName);
+      const value = next(this.active)
+        .map(({ memberId, alarm }) => `${memberId}:${alarm}`)
+        .join(",");
+      if (value === (before ?? "")) return;
       scope.settings.set(settingName, value === "" ? undefined : value);
       if (value === "") settings.delete(settingName);
       else settings.set(settingName, value);

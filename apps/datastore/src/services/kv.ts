@@ -70,8 +70,10 @@ export function kvService(core: Core, alarms: { refuseWhenFull(): void }): Unary
       call(request) {
         const op = decodePut(readerOf(request));
         checkPut(op);
-        alarms.refuseWhenFull();
-        return write(request, op, (scope) => evaluatePut(scope, op));
+        return write(request, op, (scope) => {
+          alarms.refuseWhenFull();
+          return evaluatePut(scope, op);
+        });
       },
     },
     {
@@ -89,8 +91,10 @@ export function kvService(core: Core, alarms: { refuseWhenFull(): void }): Unary
       call(request) {
         const txn = decodeTxn(readerOf(request));
         checkTxn(txn, maxTxnOps);
-        if (puts(txn)) alarms.refuseWhenFull();
-        return write(request, txn, (scope) => evaluateTxn(scope, txn));
+        return write(request, txn, (scope) => {
+          if (puts(txn)) alarms.refuseWhenFull();
+          return evaluateTxn(scope, txn);
+        });
       },
     },
     {

@@ -11,10 +11,10 @@ export function leaseService(core: Core, alarms: { refuseWhenFull(): void }): Me
 
   const grant = async (id: bigint, ttl: number) => {
     if (ttl > maxLeaseTtlSeconds) throw etcdErrors.leaseTtlTooLarge();
-    alarms.refuseWhenFull();
     const ttlSeconds = Math.max(ttl, minLeaseTtlSeconds);
     let granted = id;
     const revision = await core.write((scope) => {
+      alarms.refuseWhenFull();
       granted = id === 0n ? freeLeaseId(core) : id;
       if (lessor.get(granted) !== undefined) throw etcdErrors.leaseExists();
       const lease = lessor.grant(granted, ttlSeconds, clock.monotonic());
