@@ -60,8 +60,11 @@ async function startUpstream(): Promise<{ endpoint: string; close(): Promise<voi
   return { endpoint: etcd.url, close: () => etcd.close() };
 }
 
+/** Room for what etcdctl writes: at its end it deletes all of it in one request. */
+const databaseBufferMiB = 512;
+
 async function startDatabase(backend: Backend): Promise<{ endpoint: string; close(): Promise<void> }> {
-  const server = await startBackend(backend);
+  const server = await startBackend(backend, { bufferMiB: databaseBufferMiB });
   return { endpoint: server.freshEndpoint(), close: () => server.close() };
 }
 
