@@ -4,7 +4,7 @@ import type { Dependencies, Service } from "@keelson/service";
 import type { AgentConfig } from "./config.ts";
 import type { Joined } from "./join/join.ts";
 import { kubeletArguments, portArgument } from "./kubelet/kubelet-arguments.ts";
-import { NodeRuntime } from "./kubelet/node-runtime.ts";
+import { hostContainerdSocket, NodeRuntime } from "./kubelet/node-runtime.ts";
 import type { AgentLayout, LeafName } from "./layout.ts";
 import { NodeKeeper } from "./node/node-keeper.ts";
 import { egressLabel, NodeLabeller } from "./node/node-labeller.ts";
@@ -73,6 +73,7 @@ export class Membership implements Service {
         {
           kubeletPath: kubelet.path,
           runtimeEndpoint: kubelet.runtimeEndpoint,
+          hostSocket: hostContainerdSocket,
           healthzPort: portArgument(kubelet.args, "healthz-port", standardHealthzPort),
           layout,
           kubeletArguments: (runtimeEndpoint) =>

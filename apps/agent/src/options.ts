@@ -1,5 +1,6 @@
+import { accessSync, constants } from "node:fs";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { parseServerUrl } from "@keelson/load-balancer";
 import { parseToken } from "@keelson/secret-format";
 import { defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
@@ -49,7 +50,11 @@ export const agentOptions = defineOptions({
     placeholder: "file",
     help: "File with the node password; created when missing.",
   },
-  "kubelet-path": { type: "string", placeholder: "file", help: "kubelet to run; without it the agent keeps the Node." },
+  "kubelet-path": {
+    type: "string",
+    placeholder: "file",
+    help: 'kubelet to run (the one in PATH; without any, or with "", the agent keeps the Node itself).',
+  },
   "kubelet-arg": { type: "list", keepCommas: true, placeholder: "name=value", help: "Extra flags for the kubelet." },
   "container-runtime-endpoint": { type: "string", placeholder: "url", help: "Socket of the container runtime." },
 });
@@ -70,7 +75,7 @@ export function agentConfig(values: AgentOptionValues): AgentConfig {
     });
   }
   if (values.token !== undefined) parseToken(values.token);
-  const kubeletPath = values["kubelet-path"];
+  const kubeletPath = values["kubelet-path"] ?? findProgram("kubelet");
   const runtimeEndpoint = values["container-runtime-endpoint"];
   return {
     servers: values.server,
@@ -85,7 +90,7 @@ export function agentConfig(values: AgentOptionValues): AgentConfig {
     nodeLabels: Object.fromEntries(values["node-label"].map(parseLabel)),
     nodeTaints: values["node-taint"].map(parseTaint),
     kubelet:
-      kubeletPath === undefined
+      kubeletPath === undefined || kubeletPath === ""
         ? undefined
         : {
             path: kubeletPath,
@@ -94,6 +99,19 @@ export function agentConfig(values: AgentOptionValues): AgentConfig {
             rootDir: join(values["data-dir"], "agent"),
           },
   };
+}
+
+/** The path of a program in PATH, if it is there. */
+function findProgram(name: string): string | undefined {
+  const paths = (process.env.PATH ?? "").split(delimiter).map((directory) => join(directory, name));
+  return paths.find((path) => {
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false; // not in this folder
+    }
+  });
 }
 
 function parseLabel(text: string): [string, string] {

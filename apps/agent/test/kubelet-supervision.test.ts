@@ -1,8 +1,12 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
+import { resolveOptions, silentLogger, systemClock } from "@keelson/service";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { agentConfig, agentOptions } from "../src/index.ts";
+import { NodeRuntime } from "../src/kubelet/node-runtime.ts";
+import { AgentLayout } from "../src/layout.ts";
 import { FakeServer } from "./support/fake-server.ts";
 import { startAgent, type TestAgent } from "./support/start-agent.ts";
 
@@ -66,6 +70,84 @@ async function agentWith(path: string): Promise<TestAgent> {
     },
   });
 }
+
+describe("the container runtime", () => {
+  const originalPath = process.env.PATH;
+
+  afterEach(() => {
+    process.env.PATH = originalPath;
+  });
+
+  /** A runtime with a stand-in kubelet that tells its flags, and a stand-in containerd in PATH that makes its socket. */
+  async function runtime(hostSocket: string): Promise<{ runtime: NodeRuntime; flags: string[]; layout: AgentLayout }> {
+    await standIn(join(directory, "kubelet"));
+    const containerd = join(directory, "containerd");
+    const program = `#!${process.execPath}
+const at = process.argv[process.argv.indexOf("--address") + 1];
+require("node:net").createServer().listen(at);
+`;
+    await writeFile(containerd, program);
+    await chmod(containerd, 0o755);
+    process.env.PATH = `${directory}${delimiter}${originalPath}`;
+    const layout = new AgentLayout(directory);
+    const flags: string[] = [];
+    const created = new NodeRuntime(
+      {
+        kubeletPath: join(directory, "kubelet"),
+        kubeletArguments: (endpoint) => {
+          flags.push(endpoint);
+          return [];
+        },
+        runtimeEndpoint: undefined,
+        hostSocket,
+        healthzPort,
+        layout,
+      },
+      { log: silentLogger, clock: systemClock },
+    );
+    await created.start();
+    return { runtime: created, flags, layout };
+  }
+
+  test("is the host's containerd where one runs", async () => {
+    const socket = join(directory, "host.sock");
+    await writeFile(socket, "");
+    const { runtime: running, flags } = await runtime(socket);
+    await expect.poll(() => running.status.state).toBe("ready");
+    expect(flags).toEqual([`unix://${socket}`]);
+    await running.stop();
+  });
+
+  test("is a containerd of the agent's own where the host has none; it ends with the agent", async () => {
+    const { runtime: running, flags, layout } = await runtime(join(directory, "no.sock"));
+    await expect.poll(() => running.status.state, { timeout: 10_000 }).toBe("ready");
+    const own = join(layout.root, "containerd", "containerd.sock");
+    expect(flags).toEqual([`unix://${own}`]);
+    expect(await readFile(join(layout.root, "containerd.pid"), "utf8")).toMatch(/^\d+ \d+\n$/);
+    await running.stop();
+    await expect(readFile(join(layout.root, "containerd.pid"))).rejects.toThrow("ENOENT");
+  });
+});
+
+test("a kubelet in PATH is used unless told otherwise", async () => {
+  const originalPath = process.env.PATH;
+  await standIn(join(directory, "kubelet"));
+  process.env.PATH = directory;
+  try {
+    const kubeletOf = (...flags: [string, string[]][]) => {
+      const values = new Map<string, string[]>([["server", ["https://127.0.0.1"]], ["token", ["a-secret"]], ...flags]);
+      return agentConfig(resolveOptions(agentOptions, [{ from: "the test", values }])).kubelet;
+    };
+    expect(kubeletOf()).toMatchObject({ path: join(directory, "kubelet"), args: [] });
+    expect(kubeletOf(["kubelet-path", ["/opt/kubelet"]], ["kubelet-arg", ["v=2", "a=b,c"]])).toMatchObject({
+      path: "/opt/kubelet",
+      args: ["v=2", "a=b,c"],
+    });
+    expect(kubeletOf(["kubelet-path", [""]])).toBeUndefined();
+  } finally {
+    process.env.PATH = originalPath;
+  }
+});
 
 describe("a kubelet that the agent runs", () => {
   test("gets its flags, is started again when it dies, and ends with the agent", async () => {

@@ -13,7 +13,7 @@ import {
 import type { AgentLayout } from "../layout.ts";
 
 /** Where a distribution's containerd listens. */
-const systemContainerd = "/run/containerd/containerd.sock";
+export const hostContainerdSocket = "/run/containerd/containerd.sock";
 /** A node without a kubelet is of no use, so it is started again and again. */
 const patienceMs = 2 ** 31 - 1;
 /** A program that cannot be run (missing, or just being replaced) is tried again after this time. */
@@ -24,6 +24,8 @@ export interface NodeRuntimeInput {
   kubeletArguments: (runtimeEndpoint: string) => readonly string[];
   /** `--container-runtime-endpoint`; left out, the host's containerd is used, or one is started. */
   runtimeEndpoint: string | undefined;
+  /** Socket of the host's own containerd. */
+  hostSocket: string;
   /** Where the kubelet tells on loopback whether it is well. */
   healthzPort: number;
   layout: AgentLayout;
@@ -129,11 +131,11 @@ export class NodeRuntime implements Service {
   }
 
   async #runtimeEndpoint(): Promise<string> {
-    const { runtimeEndpoint, layout } = this.#input;
+    const { runtimeEndpoint, hostSocket, layout } = this.#input;
     if (runtimeEndpoint !== undefined) {
       return runtimeEndpoint.startsWith("/") ? `unix://${runtimeEndpoint}` : runtimeEndpoint;
     }
-    if (await exists(systemContainerd)) return `unix://${systemContainerd}`;
+    if (await exists(hostSocket)) return `unix://${hostSocket}`;
     const root = join(layout.root, "containerd");
     const socket = join(root, "containerd.sock");
     this.#containerd ??= new SupervisedChild(

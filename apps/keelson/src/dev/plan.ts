@@ -80,6 +80,7 @@ export function planDev(input: DevPlanInput): DevPlan {
         `--data-dir=${dataDir}`,
         `--node-name=${name}`,
         `--node-ip=127.0.0.1`,
+        "--kubelet-path=",
         `--lb-server-port=${lbPort}`,
         `--node-password-file=${join(dataDir, "node", "password")}`,
       ],
