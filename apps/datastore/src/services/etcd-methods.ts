@@ -11,7 +11,7 @@ import { leaseService } from "./lease.ts";
 import { lockService } from "./lock.ts";
 import { maintenanceService } from "./maintenance.ts";
 import { rangeStreamMethod } from "./range-stream.ts";
-import { reflectionMethod } from "./reflection.ts";
+import { reflectionMethods } from "./reflection.ts";
 import { snapshotMethod } from "./snapshot.ts";
 import { watchService } from "./watch.ts";
 
@@ -36,6 +36,6 @@ export function etcdMethods(core: Core): { methods: Method[]; alarms: Alarms } {
     serving: () => core.queue.failure === undefined,
     onChange: (listener) => core.queue.onHealthChange(listener),
   });
-  methods.push(...health, reflectionMethod([...names, "grpc.health.v1.Health"]));
+  methods.push(...health, ...reflectionMethods([...names, "grpc.health.v1.Health"]));
   return { methods, alarms };
 }

@@ -5,7 +5,7 @@ import { bool, bytes, counter, enumeration, type Field, message, repeated, strin
 /** Auth messages. Source: etcd's rpc.proto and auth.proto. */
 
 const permission = defineMessage("authpb.Permission", {
-  permType: enumeration(1, ["READ", "WRITE", "READWRITE"]),
+  permType: { ...enumeration(1, ["READ", "WRITE", "READWRITE"]), protoName: "permType" },
   key: bytes(2),
   rangeEnd: bytes(3),
 });

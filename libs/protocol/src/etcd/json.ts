@@ -38,7 +38,8 @@ export function fromJson<T>(codec: Codec<T>, json: unknown): T {
   return codec.decode(codec.encode(message as never));
 }
 
-function protoName(key: string, field: Field): string {
+/** A field's name in its proto file. */
+export function protoName(key: string, field: Field): string {
   return field.protoName ?? key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
