@@ -6,7 +6,15 @@ import { createEtcdClient, type EtcdClient } from "@keelson/etcd-client";
 import { authService, type MethodDescriptor, services } from "@keelson/protocol/etcd";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type AdapterServer, type BackendServer, startAdapter, startBackend } from "../src/index.ts";
+import {
+  type AdapterServer,
+  type Backend,
+  type BackendServer,
+  backends,
+  lacks,
+  startAdapter,
+  startBackend,
+} from "../src/index.ts";
 
 /** Whatever a client sends: the process stays, its memory is bounded, and other clients notice nothing. */
 
@@ -20,19 +28,27 @@ const methods = new Map(
 /** A stream that is not answered after so long is given up. */
 const silenceMs = 500;
 
-describe("the adapter under hostile input", { timeout: 120_000 }, () => {
+const needs = {
+  sqlite: [],
+  postgres: ["postgres", "initdb"],
+  mariadb: ["mariadbd", "mariadb-install-db"],
+} as const satisfies Record<Backend, readonly Parameters<typeof lacks>[number][]>;
+
+const withServers = backends.filter((backend) => !lacks(...needs[backend]));
+
+describe.each(withServers)("the adapter on %s under hostile input", { timeout: 120_000 }, (backend) => {
   let store: BackendServer;
   let adapter: AdapterServer;
   let bystander: EtcdClient;
   let pid = 0;
 
   beforeAll(async () => {
-    store = await startBackend("sqlite");
+    store = await startBackend(backend);
     adapter = await startAdapter(store.freshEndpoint());
     pid = adapter.process.pid;
     bystander = createEtcdClient({ endpoints: [adapter.url], timeoutMs: 10_000 });
     await bystander.put({ key: Buffer.from("bystander"), value: Buffer.from("unharmed") });
-  });
+  }, 60_000);
   afterAll(async () => {
     bystander.close();
     await adapter.process.stop();
