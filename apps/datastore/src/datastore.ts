@@ -22,7 +22,7 @@ export interface DatastoreConfig {
   advertiseClientUrls?: readonly string[];
   /** Name in MemberList ("keelson"). */
   name?: string;
-  /** Memory for values, in bytes (96 MiB). */
+  /** Memory for values, in bytes (80 MiB). */
   cacheBytes?: number;
   /** Compaction of our own accord (5 minutes, at least 1,000 and at most 250,000 revisions). */
   compaction?: Partial<CompactionPolicy>;
