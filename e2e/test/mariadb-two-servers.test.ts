@@ -12,10 +12,5 @@ describeTopology({
     await Promise.all([cluster.addAgent(1), cluster.addAgent(2)]);
     return cluster;
   },
-  faults: [
-    ...serverFaults("server-1"),
-    ...serverFaults("server-2"),
-    ...databaseFaults(databaseIsReady.mariadb),
-    ...balancerFaults(),
-  ],
+  faults: [...serverFaults("server-1"), ...databaseFaults(databaseIsReady.mariadb), ...balancerFaults()],
 });

@@ -13,7 +13,7 @@ function partFaults(part: string, role: string, kinds: readonly FaultKind[] = ["
       role,
       kind,
       node: cluster.node(part),
-      heldMs: 4_000,
+      heldMs: 3_000,
       maxOutageMs: kind === "kill" ? bounds.statelessKill : bounds.silentLoss + balancerCheckMs,
     }),
   }));

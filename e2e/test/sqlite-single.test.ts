@@ -1,8 +1,6 @@
 import { Cluster } from "../src/cluster.ts";
 import { balancerFaults } from "../src/standard-faults.ts";
-import { describeTopology } from "../src/suite.ts";
-
-const downMs = 3_000;
+import { bounds, describeTopology } from "../src/suite.ts";
 
 describeTopology({
   name: "single server, SQLite",
@@ -16,14 +14,14 @@ describeTopology({
   faults: [
     ...(["kill", "pause", "disconnect"] as const).map((kind) => ({
       title: `${kind} server server-1`,
-      fault: (cluster: Cluster) => ({
-        role: "server (the only one)",
-        kind,
-        node: cluster.node("server-1"),
-        heldMs: downMs,
-        // There is no other: it is away as long as it is down, starts, and is found again.
-        maxOutageMs: downMs + 5_000,
-      }),
+      fault: (cluster: Cluster) => {
+        const node = cluster.node("server-1");
+        // There is no other: it is away until it says itself that it serves, and has to be found again.
+        const isBack = (): Promise<boolean> => node.succeeds("bash", "/app/deploy/image/healthcheck.sh");
+        const afterMs = 3_000 + (kind === "disconnect" ? bounds.retransmission : 0);
+        const maxOutageMs = (downMs: number): number => downMs + afterMs;
+        return { role: "server (the only one)", kind, node, heldMs: 3_000, isBack, maxOutageMs };
+      },
     })),
     ...balancerFaults(),
   ],
