@@ -2,7 +2,8 @@ import { type DatabaseServer, lacks, startMariadb } from "@keelson/conformance";
 import mysql from "mysql2/promise";
 import { describe } from "vitest";
 import { createMysqlLog } from "../src/log/sql/open-sql-log.ts";
-import { describeSharedLog } from "./shared-log-behaviour.ts";
+import { describeKineHandBack } from "./kine-hand-back-behaviour.ts";
+import { describeSharedLog, type SqlFlavour } from "./shared-log-behaviour.ts";
 
 async function admin(server: DatabaseServer, database: string, sql: string): Promise<(string | null)[][]> {
   const connection = await mysql.createConnection({ host: "127.0.0.1", port: server.port, user: "root", database });
@@ -16,7 +17,7 @@ async function admin(server: DatabaseServer, database: string, sql: string): Pro
 }
 
 describe.skipIf(lacks("mariadbd", "mariadb-install-db"))("the log in MariaDB", () => {
-  describeSharedLog({
+  const flavour: SqlFlavour = {
     start: startMariadb,
     createLog: createMysqlLog,
     admin,
@@ -57,5 +58,7 @@ describe.skipIf(lacks("mariadbd", "mariadb-install-db"))("the log in MariaDB", (
         "SELECT auto_increment FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'kine'";
       return Number((await admin(server, database, sql))[0]![0]);
     },
-  });
+  };
+  describeSharedLog(flavour);
+  describeKineHandBack(flavour);
 });

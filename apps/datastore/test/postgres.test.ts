@@ -4,7 +4,8 @@ import pg from "pg";
 import { describe, expect, it } from "vitest";
 import { createPostgresLog } from "../src/log/sql/open-sql-log.ts";
 import { decodeName, encodeName } from "../src/log/sql/postgres-values.ts";
-import { describeSharedLog } from "./shared-log-behaviour.ts";
+import { describeKineHandBack } from "./kine-hand-back-behaviour.ts";
+import { describeSharedLog, type SqlFlavour } from "./shared-log-behaviour.ts";
 
 async function admin(server: DatabaseServer, database: string, sql: string): Promise<(string | null)[][]> {
   const client = new pg.Client({ connectionString: server.endpoint(database) });
@@ -18,7 +19,7 @@ async function admin(server: DatabaseServer, database: string, sql: string): Pro
 }
 
 describe.skipIf(lacks("initdb", "postgres"))("the log in PostgreSQL", () => {
-  describeSharedLog({
+  const flavour: SqlFlavour = {
     start: startPostgres,
     createLog: createPostgresLog,
     admin,
@@ -68,7 +69,9 @@ describe.skipIf(lacks("initdb", "postgres"))("the log in PostgreSQL", () => {
     bytesLiteral: (bytes) => `'\\x${Buffer.from(bytes).toString("hex")}'`,
     nextKineId: async (server, database) =>
       Number((await admin(server, database, "SELECT nextval('kine_id_seq')"))[0]![0]),
-  });
+  };
+  describeSharedLog(flavour);
+  describeKineHandBack(flavour);
 });
 
 describe("names in PostgreSQL", () => {
