@@ -73,7 +73,9 @@ export function describeTopology(topology: Topology): void {
     });
 
     for (const { title, fault } of topology.faults) {
-      test(title, async () => {
+      // Bounds are on the clock, and a machine that stalls for a second misses them for no fault of ours: a miss counts
+      // when it happens twice. What was lost or not seen is judged once, at the end, over everything.
+      test(title, { retry: 1 }, async () => {
         const planned = await fault(cluster);
         const { outageMs, maxOutageMs, refusals } = await injectFault(topology.name, planned, client);
         expect(outageMs, refusals.join("\n")).toBeLessThanOrEqual(maxOutageMs);
