@@ -8,6 +8,7 @@ export {
   startAdapter,
   startBackend,
 } from "./servers/adapter.ts";
+export { makeDataDirectory } from "./servers/data-directory.ts";
 export type { DatabaseServer } from "./servers/database-server.ts";
 export { type EtcdServer, startEtcd } from "./servers/etcd.ts";
 export { startMariadb } from "./servers/mariadb.ts";
