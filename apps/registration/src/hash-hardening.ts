@@ -2,8 +2,10 @@ import { hashNodePassword, nodePasswordSecret, nodePasswordSecretName } from "@k
 import { type Clock, errorMessage, type Logger } from "@keelson/service";
 import type { ClusterApi } from "./cluster-api.ts";
 
-/** A storm is over when no node has asked for this long; until then one hash in this time at most. */
+/** A storm is over when no node has asked for this long. */
 const quietMs = 2_000;
+/** In a storm without end one hash in this time. */
+const longestWaitMs = 10_000;
 
 /**
  * Replaces provisional hashes by full ones, one after the other, when the storm that they come from is over: hashing must
@@ -56,12 +58,17 @@ export class HashHardening {
     this.#isRunning = false;
   }
 
-  #quiet(): Promise<void> {
-    const waitMs = Math.min(quietMs, this.#quietAtMs - this.#clock.monotonic());
-    if (waitMs <= 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#clock.setTimeout(resolve, waitMs);
-    });
+  /** Waits until the storm is over, or for as long as one may hold a hash up. */
+  async #quiet(): Promise<void> {
+    const deadlineMs = this.#clock.monotonic() + longestWaitMs;
+    for (;;) {
+      const nowMs = this.#clock.monotonic();
+      const waitMs = Math.min(this.#quietAtMs, deadlineMs) - nowMs;
+      if (waitMs <= 0 || this.#isStopped) return;
+      await new Promise<void>((resolve) => {
+        this.#clock.setTimeout(resolve, waitMs);
+      });
+    }
   }
 
   async #harden(nodeName: string, password: string): Promise<void> {

@@ -1,10 +1,10 @@
 import type { Clock } from "@keelson/service";
 
 /**
- * Handshakes that may be under way at once. Nearly all of one's work is done when it starts; what is left, should all of
- * them go on in the same turn, is some 15 ms.
+ * Handshakes that may be under way at once: enough that a crowd of slow peers keeps us busy, and few enough that others wait
+ * no more than some 40 ms when all of them go on in the same turn.
  */
-const limit = 128;
+const limit = 48;
 /** A peer that takes longer for its part no longer counts, so that slow peers do not keep others out. */
 const patienceMs = 250;
 /** Handshakes started before the event loop serves others; each costs about half a millisecond of signing. */
