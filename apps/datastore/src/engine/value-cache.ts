@@ -100,6 +100,14 @@ export class ValueCache {
     return loaded instanceof Promise ? loaded.then((list) => list[0]) : loaded[0];
   }
 
+  /** As {@link load}, for whoever cannot use the bytes at once. */
+  async loadCopies(versions: readonly Version[]): Promise<(Buffer | undefined)[]> {
+    const loaded = this.load(versions);
+    if (loaded instanceof Promise) return await loaded;
+    keepCopies(loaded);
+    return loaded;
+  }
+
   #loadMissing(
     versions: readonly Version[],
     found: (Buffer | undefined)[],
@@ -108,32 +116,33 @@ export class ValueCache {
     this.misses += missing.length;
     const wanted = missing.map((at) => versions[at]!);
     const values = this.#read(wanted);
-    if (!(values instanceof Promise)) return this.#fill(versions, found, missing, values);
-    // The ring may move on while the log is read: keep what was found, not where it was.
-    for (let at = 0; at < found.length; at++) if (found[at] !== undefined) found[at] = Buffer.from(found[at]!);
-    return values.then((list) => this.#fill(versions, found, missing, list));
+    // The ring moves on, when these are stored or while the log is read: keep what was found, not where it was.
+    if (missing.length < found.length) keepCopies(found);
+    return values instanceof Promise
+      ? values.then((list) => this.#fill(versions, found, missing, list, false))
+      : this.#fill(versions, found, missing, values, true);
   }
 
+  /** Adds what was read, to the cache too unless it is much. In place: as views into the ring. */
   #fill(
     versions: readonly Version[],
     found: (Buffer | undefined)[],
     missing: readonly number[],
     values: readonly (Uint8Array | undefined)[],
+    inPlace: boolean,
   ): (Buffer | undefined)[] {
     let bytes = 0;
+    for (let at = 0; at < missing.length; at++) {
+      bytes += recordSize(keyValueSize(versions[missing[at]!]!, values[at]?.length ?? 0));
+    }
+    const isKept = bytes <= this.#capacity * largestFillShare;
     for (let at = 0; at < missing.length; at++) {
       const version = versions[missing[at]!]!;
       const value = values[at];
       if (value === undefined && version.version !== 0) continue;
-      found[missing[at]!] = encodeKeyValue(version, value);
-      bytes += value?.length ?? 0;
+      if (isKept) this.#store(version, value);
+      found[missing[at]!] = (isKept && inPlace ? this.#find(version) : undefined) ?? encodeKeyValue(version, value);
     }
-    if (bytes > this.#capacity * largestFillShare) return found;
-    // Storing may overwrite ring bytes that `found` still points to: keep those first.
-    if (missing.length < found.length) {
-      for (let at = 0; at < found.length; at++) if (found[at] !== undefined) found[at] = Buffer.from(found[at]!);
-    }
-    for (const at of missing) if (found[at] !== undefined) this.#storeBytes(versions[at]!, found[at]!);
     return found;
   }
 
@@ -152,14 +161,9 @@ export class ValueCache {
     if (offset >= 0) writeKeyValue(this.ring, offset, version, value);
   }
 
-  #storeBytes(version: Version, bytes: Buffer): void {
-    const offset = this.#reserve(version, bytes.length);
-    if (offset >= 0) this.ring.set(bytes, offset);
-  }
-
   /** Makes room for one record and notes its place in the version; -1 when it is too large to be kept. */
   #reserve(version: Version, length: number): number {
-    const total = (recordHeaderBytes + length + 7) & ~7;
+    const total = recordSize(length);
     if (total > this.#capacity * largestFillShare) return -1;
     const left = this.#capacity - (this.#end % this.#capacity);
     if (total > left) this.#end += left;
@@ -169,4 +173,13 @@ export class ValueCache {
     this.ring.writeUInt32LE(length, offset);
     return offset + recordHeaderBytes;
   }
+}
+
+/** What a KeyValue of so many bytes takes up in the ring. */
+function recordSize(length: number): number {
+  return (recordHeaderBytes + length + 7) & ~7;
+}
+
+function keepCopies(views: (Buffer | undefined)[]): void {
+  for (let at = 0; at < views.length; at++) if (views[at] !== undefined) views[at] = Buffer.from(views[at]!);
 }

@@ -40,7 +40,7 @@ async function hashAt(core: Core, revision: number): Promise<number> {
   });
   let hash = 0;
   for (let at = 0; at < versions.length; at += chunkVersions) {
-    for (const bytes of await core.cache.load(versions.slice(at, at + chunkVersions))) {
+    for (const bytes of await core.cache.loadCopies(versions.slice(at, at + chunkVersions))) {
       if (bytes === undefined) throw etcdErrors.compacted();
       hash = crc32(bytes, hash);
     }

@@ -77,8 +77,7 @@ async function* keyItems(core: Core, versions: Version[]): AsyncGenerator<Item> 
   let sub = 0;
   for (let at = 0; at < versions.length; at += chunkVersions) {
     const chunk = versions.slice(at, at + chunkVersions);
-    // Copied: the cache's bytes do not outlast the next await.
-    const loaded = (await core.cache.load(chunk)).map((kv) => (kv === undefined ? undefined : Buffer.from(kv)));
+    const loaded = await core.cache.loadCopies(chunk);
     for (let index = 0; index < chunk.length; index++) {
       const version = chunk[index]!;
       const value = loaded[index];
