@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { type Backend, backends, startAdapter, startBackend } from "../servers/adapter.ts";
 import { startEtcd } from "../servers/etcd.ts";
@@ -12,6 +13,7 @@ const usage = `usage: npm run conformance -- [differential] [options]
 
 /** Scripts before the servers are asked to report progress and a new seed is taken. */
 const scriptsPerSeed = 50;
+const exitNoticeMs = 1_000;
 const maxSeed = 2 ** 31 - 1;
 
 /** Compares Debian's etcd with the adapter on each backend, for as long as one likes. */
@@ -48,6 +50,8 @@ async function compare(backend: Backend, firstSeed: number, until: number): Prom
       return await compareOn(servers, backend, progress, until);
     } catch (error) {
       const { etcd, adapter } = servers;
+      // A lost connection is noticed before the end of the process behind it.
+      await delay(exitNoticeMs);
       if (!adapter.process.running) console.error(`${backend}: the adapter ended: ${adapter.process.output}`);
       if (etcd.process.running || !adapter.process.running) throw error;
       const panic = /^panic: .*$/m.exec(etcd.process.output)?.[0] ?? "no panic";
