@@ -220,8 +220,8 @@ export class GrpcConnection {
       session.once("error", fail);
       session.once("close", () => fail(new Error("connection closed")));
       session.once("connect", () => {
-        if (this.#isClosed) {
-          fail(new Error("the client was closed meanwhile"));
+        if (this.#isClosed || session.destroyed) {
+          fail(new Error(this.#isClosed ? "the client was closed meanwhile" : "the connection ended as it stood"));
           return;
         }
         clearTimeout(timer);
@@ -257,6 +257,8 @@ export class GrpcConnection {
 
 /** Asks the other end for a sign of life; a connection that gives none in time is ended. `answered` follows a sign. */
 function expectPing(session: ClientHttp2Session, timeoutMs: number, answered: () => void): void {
+  // Between its end and its "close", a session throws at whoever still uses it.
+  if (session.destroyed) return;
   let isAnswered = false;
   const giveUp = (): void => {
     if (!isAnswered) session.destroy();
