@@ -28,4 +28,4 @@ export {
   resolveOptions,
 } from "./options.ts";
 export { type Problem, sinceAgo } from "./problem.ts";
-export { StatusSocket } from "./status-socket.ts";
+export { StatusSocket, statusHeartbeatMs } from "./status-socket.ts";

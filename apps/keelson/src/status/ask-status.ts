@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import type { AgentStatus } from "@keelson/agent";
-import { errorCode, KeelsonError, type Problem } from "@keelson/service";
+import { errorCode, KeelsonError, type Problem, statusHeartbeatMs } from "@keelson/service";
 import type { ServerStatus } from "./server-status.ts";
 
 /** What a data directory tells of its daemon: its own words, or that it cannot speak and since when. */
@@ -19,6 +19,9 @@ export interface HostStatus {
 }
 
 const timeoutMs = 3_000;
+/** A sign of life this old: the process does not run. A younger one: it is only slow, or this command is, and is asked again. */
+const signOfLifeMs = 3 * statusHeartbeatMs;
+const maxTries = 5;
 
 /** Asks the server and the agent of this data directory; leaves out what has never run or was stopped in order. */
 export async function askHost(dataDir: string): Promise<HostStatus> {
@@ -31,7 +34,7 @@ export async function askHost(dataDir: string): Promise<HostStatus> {
   };
 }
 
-async function ask<Status>(dataDir: string, role: Role): Promise<Asked<Status> | undefined> {
+async function ask<Status>(dataDir: string, role: Role, tries = 1): Promise<Asked<Status> | undefined> {
   const socketPath = join(dataDir, role, "status.sock");
   try {
     return { state: "running", ...(JSON.parse(await get(socketPath)) as Status) };
@@ -42,8 +45,11 @@ async function ask<Status>(dataDir: string, role: Role): Promise<Asked<Status> |
         return undefined;
       case "ECONNREFUSED":
         return silent(socketPath, role, "gone");
-      case "ABORT_ERR":
+      case "ABORT_ERR": {
+        const silentMs = Date.now() - (await stat(socketPath)).mtimeMs;
+        if (silentMs < signOfLifeMs && tries < maxTries) return ask(dataDir, role, tries + 1);
         return silent(socketPath, role, "hangs");
+      }
       case "EACCES":
       case "EPERM":
         throw new KeelsonError("status/forbidden", `no permission to ask the ${role} of ${dataDir}`, {
