@@ -2,10 +2,13 @@ import { hashNodePassword, nodePasswordSecret, nodePasswordSecretName } from "@k
 import { type Clock, errorMessage, type Logger } from "@keelson/service";
 import type { ClusterApi } from "./cluster-api.ts";
 
-/** A storm is over when no node has asked for this long. */
-const quietMs = 2_000;
+/**
+ * A storm is over when no node has asked for a certificate for this long. A thousand agents take each step of a join together,
+ * so that seconds without such a request pass in the middle of it.
+ */
+const quietMs = 10_000;
 /** In a storm without end one hash in this time. */
-const longestWaitMs = 10_000;
+const longestWaitMs = 30_000;
 
 /**
  * Replaces provisional hashes by full ones, one after the other, when the storm that they come from is over: hashing must
