@@ -20,13 +20,8 @@ import {
   type TxnResponse,
   type WatchCreateRequest,
 } from "@keelson/protocol/etcd";
-import {
-  CallFailure,
-  type EtcdTlsSource,
-  GrpcConnection,
-  type GrpcStream,
-  type GrpcStreamHandlers,
-} from "./grpc-connection.ts";
+import { Endpoints } from "./endpoints.ts";
+import { CallFailure, type EtcdTlsSource } from "./grpc-connection.ts";
 import { ResumingWatch, type Watch, type WatchHandlers } from "./watch.ts";
 
 export interface EtcdClientOptions {
@@ -83,15 +78,11 @@ export function createEtcdClient(options: EtcdClientOptions): EtcdClient {
 }
 
 class FailoverClient implements EtcdClient {
-  readonly #connections: readonly GrpcConnection[];
+  readonly #endpoints: Endpoints;
   readonly #timeoutMs: number;
-  #current = 0;
 
   constructor(options: EtcdClientOptions) {
-    if (options.endpoints.length === 0) throw new RangeError("an etcd client needs at least one endpoint");
-    this.#connections = options.endpoints.map(
-      (endpoint) => new GrpcConnection(endpoint, options.tls, options.silenceMs),
-    );
+    this.#endpoints = new Endpoints(options.endpoints, options.tls, options.silenceMs);
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
   }
 
@@ -116,11 +107,7 @@ class FailoverClient implements EtcdClient {
   }
 
   watch(request: Input<WatchCreateRequest>, handlers: WatchHandlers): Watch {
-    return new ResumingWatch(
-      (path, raw, excludeCurrent) => this.#openStream(path, raw, excludeCurrent),
-      request,
-      handlers,
-    );
+    return new ResumingWatch((path, raw) => this.#endpoints.stream(path, raw), request, handlers);
   }
 
   leaseGrant(ttlSeconds: number, id = 0n, options?: CallOptions): Promise<LeaseGrantResponse> {
@@ -178,23 +165,16 @@ class FailoverClient implements EtcdClient {
     request: Input<Req>,
     options: CallOptions = {},
   ): Promise<Res> {
-    const bytes = method.request.encode(request);
-    const deadline = performance.now() + (options.timeoutMs ?? this.#timeoutMs);
-    let lastError: RpcError | undefined;
-    for (let attempt = 0; attempt < this.#connections.length; attempt++) {
-      const remainingMs = deadline - performance.now();
-      if (remainingMs <= 0) break;
-      const connection = this.#connections[this.#current]!;
-      try {
-        return decode(method, await connection.unary(method.path, bytes, remainingMs));
-      } catch (error) {
-        if (!(error instanceof CallFailure)) throw error;
-        lastError = error.error;
-        if (error.error.code !== grpcStatus.unavailable || !(error.neverSent || reads.has(method.path))) break;
-        this.#moveOn(connection);
-      }
+    const { timeoutMs = this.#timeoutMs } = options;
+    const isRepeatable = reads.has(method.path);
+    try {
+      return decode(
+        method,
+        await this.#endpoints.unary(method.path, method.request.encode(request), { timeoutMs, isRepeatable }),
+      );
+    } catch (error) {
+      throw error instanceof CallFailure ? error.error : error;
     }
-    throw lastError ?? new RpcError(grpcStatus.deadlineExceeded, "no time left for the call");
   }
 
   async stream<Req, Res>(
@@ -206,7 +186,7 @@ class FailoverClient implements EtcdClient {
       onEnd: handlers.onEnd,
     };
     try {
-      const stream = await this.#openStream(method.path, raw, false);
+      const stream = await this.#endpoints.stream(method.path, raw);
       return {
         send: (message) => stream.send(method.request.encode(message)),
         halfClose: stream.halfClose,
@@ -218,25 +198,7 @@ class FailoverClient implements EtcdClient {
   }
 
   close(): void {
-    for (const connection of this.#connections) connection.close();
-  }
-
-  async #openStream(path: string, handlers: GrpcStreamHandlers, excludeCurrent: boolean): Promise<GrpcStream> {
-    if (excludeCurrent) this.#moveOn(this.#connections[this.#current]!);
-    for (let attempt = 1; ; attempt++) {
-      const connection = this.#connections[this.#current]!;
-      try {
-        return await connection.stream(path, handlers);
-      } catch (error) {
-        this.#moveOn(connection);
-        if (attempt >= this.#connections.length) throw error;
-      }
-    }
-  }
-
-  /** The next endpoint takes over, unless another call has moved on already. */
-  #moveOn(failed: GrpcConnection): void {
-    if (this.#connections[this.#current] === failed) this.#current = (this.#current + 1) % this.#connections.length;
+    this.#endpoints.close();
   }
 }
 

@@ -73,10 +73,16 @@ export class GrpcConnection {
     this.#silenceMs = silenceMs;
   }
 
-  /** Sends one message and waits for one. Rejects with {@link CallFailure}. */
-  async unary(path: string, message: Buffer, timeoutMs: number, metadata?: GrpcMetadata): Promise<Buffer> {
+  /** Sends one message and waits for one, `connectMs` of the time for the connection. Rejects with {@link CallFailure}. */
+  async unary(
+    path: string,
+    message: Buffer,
+    timeoutMs: number,
+    metadata?: GrpcMetadata,
+    connectMs = connectTimeoutMs,
+  ): Promise<Buffer> {
     const deadlineMs = performance.now() + timeoutMs;
-    const session = await this.#connected(timeoutMs);
+    const session = await this.#connected(Math.min(timeoutMs, connectMs));
     return new Promise((resolve, reject) => {
       let answer: Buffer | undefined;
       let settled = false;
@@ -112,8 +118,13 @@ export class GrpcConnection {
   }
 
   /** Opens a streaming call. Rejects with {@link CallFailure} when there is no connection. */
-  async stream(path: string, handlers: GrpcStreamHandlers, metadata?: GrpcMetadata): Promise<GrpcStream> {
-    return this.#open(await this.#connected(), path, handlers, metadata);
+  async stream(
+    path: string,
+    handlers: GrpcStreamHandlers,
+    metadata?: GrpcMetadata,
+    connectMs = connectTimeoutMs,
+  ): Promise<GrpcStream> {
+    return this.#open(await this.#connected(connectMs), path, handlers, metadata);
   }
 
   /** Ends the calls under way; later ones fail. */
@@ -175,7 +186,7 @@ export class GrpcConnection {
     };
   }
 
-  #connected(timeoutMs = connectTimeoutMs): Promise<ClientHttp2Session> {
+  #connected(timeoutMs: number): Promise<ClientHttp2Session> {
     if (this.#isClosed) {
       return Promise.reject(new CallFailure(new RpcError(grpcStatus.canceled, "the client is closed"), true));
     }

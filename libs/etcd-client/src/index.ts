@@ -1,4 +1,5 @@
 export { type CallOptions, createEtcdClient, type EtcdClient, type EtcdClientOptions } from "./client.ts";
+export { Endpoints } from "./endpoints.ts";
 export {
   CallFailure,
   type EtcdTls,

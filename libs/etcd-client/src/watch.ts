@@ -28,8 +28,8 @@ export interface Watch {
   requestProgress(): void;
 }
 
-/** Opens a stream to a live endpoint; `excludeCurrent` moves on to the next one first. */
-export type OpenStream = (path: string, handlers: GrpcStreamHandlers, excludeCurrent: boolean) => Promise<GrpcStream>;
+/** Opens a stream to an endpoint that can be reached. */
+export type OpenStream = (path: string, handlers: GrpcStreamHandlers) => Promise<GrpcStream>;
 
 /** Codes after which the same watch goes on elsewhere. Source: clientv3 watch.go (isHaltErr). */
 const resumable = new Set<number>([grpcStatus.unavailable, grpcStatus.internal]);
@@ -55,7 +55,7 @@ export class ResumingWatch implements Watch {
     this.#request = request;
     this.#handlers = handlers;
     this.#nextRevision = request.startRevision ?? 0;
-    void this.#connect(false);
+    void this.#connect();
   }
 
   cancel(): void {
@@ -68,13 +68,12 @@ export class ResumingWatch implements Watch {
     this.#stream?.send(services.watch.watch.request.encode({ progressRequest: {} }));
   }
 
-  async #connect(excludeCurrent: boolean): Promise<void> {
+  async #connect(): Promise<void> {
     try {
-      const stream = await this.#open(
-        services.watch.watch.path,
-        { onMessage: (bytes) => this.#onMessage(bytes), onEnd: (error) => this.#onStreamEnd(error) },
-        excludeCurrent,
-      );
+      const stream = await this.#open(services.watch.watch.path, {
+        onMessage: (bytes) => this.#onMessage(bytes),
+        onEnd: (error) => this.#onStreamEnd(error),
+      });
       if (this.#isOver) return stream.cancel();
       this.#stream = stream;
       const createRequest = { ...this.#request, startRevision: this.#nextRevision };
@@ -133,7 +132,7 @@ export class ResumingWatch implements Watch {
       this.#finish(error);
       return;
     }
-    this.#retry = setTimeout(() => void this.#connect(true), this.#backoff.next());
+    this.#retry = setTimeout(() => void this.#connect(), this.#backoff.next());
   }
 
   #finish(error: RpcError): void {

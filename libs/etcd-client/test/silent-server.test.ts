@@ -77,3 +77,41 @@ test("a write that may have arrived is not sent again, it fails", async () => {
   line.pull();
   await expect(client.put({ key: Buffer.from("a"), value: Buffer.from("b") })).rejects.toMatchObject({ code: 14 });
 });
+
+test("a write that gets no answer is the last one sent to a server that does not answer", async () => {
+  const line = await cable(await rangeServer());
+  const client = clientOf(line.port, await rangeServer());
+  await client.range({ key: Buffer.from("a") });
+  line.pull();
+  await expect(client.put({ key: Buffer.from("a"), value: Buffer.from("b") })).rejects.toMatchObject({ code: 14 });
+  const startedAt = performance.now();
+  await client.put({ key: Buffer.from("a"), value: Buffer.from("b") });
+  expect(performance.now() - startedAt).toBeLessThan(500);
+});
+
+test("an endpoint that cannot be connected to costs a call half a second, not the time that TCP takes to give up", async () => {
+  // A TLS handshake that is never answered, as a host that is gone does not answer.
+  const silent = await listen(createServer((socket) => closers.push(() => socket.destroy())));
+  const endpoints = [`https://127.0.0.1:${silent}`, `http://127.0.0.1:${await rangeServer()}`];
+  const client = createEtcdClient({ endpoints, timeoutMs: 10_000 });
+  closers.push(() => client.close());
+  const startedAt = performance.now();
+  await client.put({ key: Buffer.from("a"), value: Buffer.from("b") });
+  expect(performance.now() - startedAt).toBeLessThan(2_000);
+  const watching = performance.now();
+  await client.put({ key: Buffer.from("a"), value: Buffer.from("b") });
+  expect(performance.now() - watching).toBeLessThan(400);
+});
+
+test("connections that end under their calls fail those calls and nothing else", async () => {
+  const server = createHttp2Server();
+  server.on("session", (session) => setTimeout(() => session.destroy(), 3));
+  server.on("stream", (stream) => stream.on("error", () => {}));
+  const port = await listen(server);
+  // With so little patience, pings are due while the connections end.
+  const client = createEtcdClient({ endpoints: [`http://127.0.0.1:${port}`], timeoutMs: 5_000, silenceMs: 1 });
+  closers.push(() => client.close());
+  for (let round = 0; round < 20; round++) {
+    await expect(client.range({ key: Buffer.from("a") })).rejects.toMatchObject({ code: 14 });
+  }
+});

@@ -1,7 +1,7 @@
 import {
   CallFailure,
+  Endpoints,
   type EtcdTlsSource,
-  GrpcConnection,
   type GrpcMetadata,
   type GrpcStream,
   type GrpcStreamHandlers,
@@ -13,45 +13,30 @@ const callTimeoutMs = 10_000;
 /** A lock or a campaign waits for others; only the client decides how long. */
 const waitingCallTimeoutMs = 24 * 3_600_000;
 
-/** The endpoints of a real etcd. A call goes to the one that worked last; one that cannot be reached is passed over. */
+/** A real etcd behind the datastore's own port. Rejects with etcd's own errors, or that none of its members is there. */
 export class EtcdUpstream {
-  readonly #connections: GrpcConnection[];
-  #preferred = 0;
-  /** Why the last call could not be sent anywhere; undefined when it could. */
-  failure: unknown;
+  readonly #endpoints: Endpoints;
 
   constructor(endpoints: readonly string[], tls: EtcdTlsSource | undefined) {
-    this.#connections = endpoints.map((endpoint) => new GrpcConnection(endpoint, tls));
+    this.#endpoints = new Endpoints(endpoints, tls);
   }
 
   /** Sends one message and waits for one. A call that may have reached the server is never sent again. */
-  unary(path: string, message: Buffer, metadata?: GrpcMetadata, waits = false): Promise<Buffer> {
+  unary(path: string, message: Buffer, metadata: GrpcMetadata = {}, waits = false): Promise<Buffer> {
     const timeoutMs = waits ? waitingCallTimeoutMs : callTimeoutMs;
-    return this.#first((connection) => connection.unary(path, message, timeoutMs, metadata));
+    return this.#endpoints.unary(path, message, { timeoutMs, metadata }).catch(rethrow);
   }
 
   stream(path: string, handlers: GrpcStreamHandlers, metadata?: GrpcMetadata): Promise<GrpcStream> {
-    return this.#first((connection) => connection.stream(path, handlers, metadata));
+    return this.#endpoints.stream(path, handlers, metadata).catch(rethrow);
   }
 
   close(): void {
-    for (const connection of this.#connections) connection.close();
+    this.#endpoints.close();
   }
+}
 
-  async #first<T>(call: (connection: GrpcConnection) => Promise<T>): Promise<T> {
-    for (let tried = 0; tried < this.#connections.length; tried++) {
-      const at = this.#preferred;
-      try {
-        const answer = await call(this.#connections[at]!);
-        this.failure = undefined;
-        return answer;
-      } catch (error) {
-        if (!(error instanceof CallFailure)) throw error;
-        if (!error.neverSent) throw error.error;
-        this.failure = error;
-        if (this.#preferred === at) this.#preferred = (at + 1) % this.#connections.length;
-      }
-    }
-    throw etcdErrors.unavailable(this.failure);
-  }
+function rethrow(error: unknown): never {
+  if (!(error instanceof CallFailure)) throw error;
+  throw error.neverSent ? etcdErrors.unavailable(error) : error.error;
 }
