@@ -6,10 +6,22 @@ type PlannedFaults = Topology["faults"];
 
 const heldMs = 3_000;
 
-/** Kill, freeze and cut off one server; its peers go on serving. */
-export function serverFaults(server: string): PlannedFaults {
-  return (["kill", "pause", "disconnect"] as const).map((kind) =>
-    planned(kind, server, "server", kind === "kill" ? bounds.statelessKill : bounds.silentLoss),
+/**
+ * Kill, freeze and cut off each of the replicas of a role. They go kind by kind, so that of each kind one hits the replica
+ * that the client's requests go through, whichever that is. What falls silent stays so for longer than the client may
+ * wait: it must be helped by the others.
+ */
+export function replicaFaults(
+  role: string,
+  replicas: readonly string[],
+  silentLossMs: number = bounds.silentLoss,
+): PlannedFaults {
+  return (["kill", "pause", "disconnect"] as const).flatMap((kind) =>
+    replicas.map((replica) =>
+      kind === "kill"
+        ? planned(kind, replica, role, bounds.statelessKill)
+        : planned(kind, replica, role, silentLossMs, silentLossMs + 2_000),
+    ),
   );
 }
 
@@ -40,9 +52,15 @@ export function databaseFaults(isReady: readonly string[]): PlannedFaults {
   }));
 }
 
-function planned(kind: FaultKind, node: string, role: string, maxOutageMs: number): PlannedFaults[number] {
+function planned(
+  kind: FaultKind,
+  node: string,
+  role: string,
+  maxOutageMs: number,
+  awayMs = heldMs,
+): PlannedFaults[number] {
   return {
-    title: `${kind} ${role} ${node}`,
-    fault: (cluster: Cluster): Fault => ({ role, kind, node: cluster.node(node), heldMs, maxOutageMs }),
+    title: node.startsWith(role) ? `${kind} ${node}` : `${kind} ${role} ${node}`,
+    fault: (cluster: Cluster): Fault => ({ role, kind, node: cluster.node(node), heldMs: awayMs, maxOutageMs }),
   };
 }

@@ -23,7 +23,7 @@ export const bounds = {
   statelessKill: 2_000,
   leader: 5_000,
   /** A frozen or cut-off peer says nothing, so its loss is known only after the liveness checks have run out. */
-  silentLoss: 8_000,
+  silentLoss: 5_000,
   /** A database may be away as long as it is down, and three seconds more. */
   afterDatabase: 3_000,
   /** What was sent into a cut is sent again by TCP at 3.0 s and then at 6.2 s. */

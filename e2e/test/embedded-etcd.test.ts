@@ -28,7 +28,7 @@ describeTopology({
           servers.map((name) => cluster.node(name)),
           flags,
         ),
-        heldMs: 8_000,
+        heldMs: bounds.silentLoss + 2_000,
         maxOutageMs: kind === "kill" ? bounds.leader : bounds.silentLoss,
       }),
     })),

@@ -1,6 +1,6 @@
 import { Cluster } from "../src/cluster.ts";
 import { etcdLeader } from "../src/etcd-leader.ts";
-import { balancerFaults, serverFaults } from "../src/standard-faults.ts";
+import { balancerFaults, replicaFaults } from "../src/standard-faults.ts";
 import { bounds, describeTopology } from "../src/suite.ts";
 
 const members = ["etcd-1", "etcd-2", "etcd-3"];
@@ -16,14 +16,14 @@ describeTopology({
     return cluster;
   },
   faults: [
-    ...serverFaults("server-1"),
+    ...replicaFaults("server", ["server-1", "server-2"]),
     ...(["kill", "pause", "disconnect"] as const).map((kind) => ({
       title: `${kind} etcd leader`,
       fault: async (cluster: Cluster) => ({
         role: "etcd leader",
         kind,
         node: await etcdLeader(members.map((name) => cluster.node(name))),
-        heldMs: 6_000,
+        heldMs: bounds.silentLoss + 2_000,
         maxOutageMs: kind === "kill" ? bounds.leader : bounds.silentLoss,
       }),
     })),

@@ -1,5 +1,5 @@
 import { Cluster } from "../src/cluster.ts";
-import { balancerFaults, databaseFaults, databaseIsReady, serverFaults } from "../src/standard-faults.ts";
+import { balancerFaults, databaseFaults, databaseIsReady, replicaFaults } from "../src/standard-faults.ts";
 import { describeTopology } from "../src/suite.ts";
 
 describeTopology({
@@ -12,5 +12,9 @@ describeTopology({
     await Promise.all([cluster.addAgent(1), cluster.addAgent(2)]);
     return cluster;
   },
-  faults: [...serverFaults("server-1"), ...databaseFaults(databaseIsReady.mariadb), ...balancerFaults()],
+  faults: [
+    ...replicaFaults("server", ["server-1", "server-2"]),
+    ...databaseFaults(databaseIsReady.mariadb),
+    ...balancerFaults(),
+  ],
 });

@@ -1,5 +1,5 @@
 import { Cluster } from "../src/cluster.ts";
-import { balancerFaults, databaseFaults, databaseIsReady, serverFaults } from "../src/standard-faults.ts";
+import { balancerFaults, databaseFaults, databaseIsReady, replicaFaults } from "../src/standard-faults.ts";
 import { describeTopology } from "../src/suite.ts";
 
 describeTopology({
@@ -13,8 +13,7 @@ describeTopology({
     return cluster;
   },
   faults: [
-    ...serverFaults("server-1"),
-    ...serverFaults("server-2"),
+    ...replicaFaults("server", ["server-1", "server-2"]),
     ...databaseFaults(databaseIsReady.postgres),
     ...balancerFaults(),
   ],

@@ -1,23 +1,9 @@
 import { Cluster } from "../src/cluster.ts";
-import type { FaultKind } from "../src/faults.ts";
-import { balancerFaults, databaseFaults, databaseIsReady } from "../src/standard-faults.ts";
+import { balancerFaults, databaseFaults, databaseIsReady, replicaFaults } from "../src/standard-faults.ts";
 import { bounds, describeTopology } from "../src/suite.ts";
 
 /** Agents know the gateways by the balancer's address alone, so a lost gateway is noticed by the balancer's checks too. */
-const balancerCheckMs = 1_500;
-
-function partFaults(part: string, role: string, kinds: readonly FaultKind[] = ["kill", "pause", "disconnect"]) {
-  return kinds.map((kind) => ({
-    title: `${kind} ${part}`,
-    fault: (cluster: Cluster) => ({
-      role,
-      kind,
-      node: cluster.node(part),
-      heldMs: 3_000,
-      maxOutageMs: kind === "kill" ? bounds.statelessKill : bounds.silentLoss + balancerCheckMs,
-    }),
-  }));
-}
+const silentLossMs = bounds.silentLoss + 1_500;
 
 describeTopology({
   name: "parts scaled apart, PostgreSQL and Redis",
@@ -29,11 +15,12 @@ describeTopology({
     return cluster;
   },
   faults: [
-    ...partFaults("gateway-1", "gateway"),
-    ...partFaults("registration-1", "registration"),
-    ...partFaults("kube-api-1", "kube-api"),
-    ...partFaults("datastore-1", "datastore replica"),
-    ...partFaults("redis", "Redis"),
+    ...replicaFaults("gateway", ["gateway-1", "gateway-2"], silentLossMs),
+    ...replicaFaults("kube-api", ["kube-api-1", "kube-api-2"], silentLossMs),
+    ...replicaFaults("datastore", ["datastore-1", "datastore-2"], silentLossMs),
+    // Not in the way of a request that is already known: one of each shows it.
+    ...replicaFaults("registration", ["registration-1"], silentLossMs),
+    ...replicaFaults("Redis", ["redis"], silentLossMs),
     ...databaseFaults(databaseIsReady.postgres),
     ...balancerFaults().map(({ title, fault }) => ({
       title,
