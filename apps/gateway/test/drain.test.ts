@@ -43,6 +43,8 @@ test("a drain ends watches at once, lets requests finish, and closes what is idl
   expect(String((await once(answer, "data"))[0])).toBe("done");
   await stopped;
   await expect(harness.call("/ping")).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  // Parts that stop later still ask where it was.
+  expect(harness.gateway.address.port).toBe(harness.port);
   agent.destroy();
   await harness[Symbol.asyncDispose]();
 });

@@ -43,6 +43,7 @@ export class FrontDoor {
   readonly #handshaking = new WeakMap<Socket, () => void>();
   readonly #perAddress: AddressCounter;
   readonly #handshakesPerAddress: AddressCounter;
+  #address: AddressInfo | undefined;
 
   constructor(options: FrontDoorOptions, handlers: FrontDoorHandlers, deps: { log: Logger; clock: Clock }) {
     this.#options = options;
@@ -55,9 +56,10 @@ export class FrontDoor {
     this.#server = createServer(tcp, (socket) => this.#accept(socket));
   }
 
-  /** Address after {@link listen}. */
+  /** Where it listens; known after {@link listen}, and still when it takes no more connections. */
   get address(): AddressInfo {
-    return this.#server.address() as AddressInfo;
+    if (this.#address === undefined) throw new Error("the public port does not listen yet");
+    return this.#address;
   }
 
   get size(): number {
@@ -70,6 +72,7 @@ export class FrontDoor {
       this.#server.once("error", reject);
       this.#server.listen({ host, port, backlog }, () => {
         this.#server.off("error", reject);
+        this.#address = this.#server.address() as AddressInfo;
         this.#server.on("error", (error) => this.#log.error({ err: error }, "public port failed"));
         resolve();
       });
