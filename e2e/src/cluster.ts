@@ -25,7 +25,7 @@ const hosts = {
 } as const;
 
 /** What every command says when it serves: heard at once, where the image's health check asks only every few seconds. */
-const hasStarted = Wait.forLogMessage(/INFO +\S+: started/).withStartupTimeout(90_000);
+const hasStarted = Wait.forLogMessage(/INFO +\S+: started\s*$/).withStartupTimeout(90_000);
 
 export interface Credentials {
   ca: string;
@@ -81,7 +81,7 @@ ${servers.join("\n")}
     return this.#start("balancer", hosts.balancer, spec);
   }
 
-  /** A `keelson server`; flags say which datastore it has. Waits until it serves. */
+  /** A `keelson server`, without an agent of its own unless `flags` say so; they also say which datastore it has. Waits until it serves. */
   async addServer(index: number, flags: readonly string[]): Promise<Node> {
     const name = `server-${index}`;
     const host = hosts.server + index - 1;
@@ -97,17 +97,18 @@ ${servers.join("\n")}
     return this.#start(name, host, spec);
   }
 
-  /** A `keelson agent` that joins at the fixed registration address. */
-  async addAgent(index: number): Promise<Node> {
+  /** A `keelson agent` that joins at the fixed registration address, and waits until it has unless told otherwise. */
+  async addAgent(index: number, options: { secret?: string; nodeName?: string; until?: RegExp } = {}): Promise<Node> {
     const name = `agent-${index}`;
     const host = hosts.agent + index - 1;
+    const { secret = token, nodeName = name, until } = options;
     const spec = this.#spec(keelsonImage, host, name)
-      .withEnvironment({ K3S_TOKEN: token, KEELSON_HEALTH_URL: "https://127.0.0.1:6444/ping" })
+      .withEnvironment({ K3S_TOKEN: secret, KEELSON_HEALTH_URL: "https://127.0.0.1:6444/ping" })
       .withCommand([
         ...["agent", "--server", `https://${this.balancerAddress}:6443`],
-        ...["--node-name", name, "--node-ip", this.network.address(host)],
+        ...["--node-name", nodeName, "--node-ip", this.network.address(host)],
       ])
-      .withWaitStrategy(hasStarted);
+      .withWaitStrategy(until === undefined ? hasStarted : Wait.forLogMessage(until).withStartupTimeout(60_000));
     return this.#start(name, host, spec);
   }
 

@@ -13,27 +13,46 @@ export class PrivateNetwork {
     this.#prefix = prefix;
   }
 
-  /** `index` (0-255) keeps the address ranges of several networks apart. */
+  /** `index` (0-15) keeps the address ranges of networks that are there at the same time apart. */
   static async create(name: string, index: number): Promise<PrivateNetwork> {
     const { dockerode } = (await getContainerRuntimeClient()).container;
-    const prefix = `10.213.${index}`;
-    // What a run that was killed left behind.
-    const [stale] = await dockerode.listNetworks({ filters: { name: [`^${name}$`] } });
-    if (stale !== undefined) await new PrivateNetwork(name, prefix).remove();
-    await dockerode.createNetwork({ Name: name, Driver: "bridge", IPAM: { Config: [{ Subnet: `${prefix}.0/24` }] } });
-    return new PrivateNetwork(name, prefix);
+    for (let attempt = 0; attempt < 16; attempt++) {
+      const network = new PrivateNetwork(attempt === 0 ? name : `${name}-${attempt}`, `10.213.${index + 16 * attempt}`);
+      // What a run that was killed left behind, unless the engine holds on to it.
+      const [stale] = await dockerode.listNetworks({ filters: { name: [`^${network.name}$`] } });
+      if (stale !== undefined && !(await network.remove())) continue;
+      const Subnet = `${network.#prefix}.0/24`;
+      await dockerode.createNetwork({ Name: network.name, Driver: "bridge", IPAM: { Config: [{ Subnet }] } });
+      return network;
+    }
+    throw new Error(`the container engine holds on to sixteen networks named ${name}; restart it`);
   }
 
   address(host: number): string {
     return `${this.#prefix}.${host}`;
   }
 
-  /** Removes the network and every container that belongs to it, also those that it is disconnected from or not running. */
-  async remove(): Promise<void> {
+  /**
+   * Removes the network and every container that belongs to it, also those that it is disconnected from or not running.
+   * Resolves to whether the network is gone: an engine may go on counting the endpoint of a container that is no more.
+   */
+  async remove(): Promise<boolean> {
     const { dockerode } = (await getContainerRuntimeClient()).container;
     const members = await dockerode.listContainers({ all: true, filters: { label: [`${networkLabel}=${this.name}`] } });
     await Promise.all(members.map(({ Id }) => dockerode.getContainer(Id).remove({ force: true, v: true })));
-    await dockerode.getNetwork(this.name).remove();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await dockerode.getNetwork(this.name).remove();
+        return true;
+      } catch (error) {
+        if (!String(error).includes("active endpoints")) throw error;
+        if (attempt === 5) {
+          console.warn(`network ${this.name} stays: the engine still counts endpoints of containers that are gone`);
+          return false;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    }
   }
 }
 

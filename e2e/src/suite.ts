@@ -1,14 +1,8 @@
-import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
 import { BackgroundClient } from "./background-client.ts";
 import type { Cluster, Credentials } from "./cluster.ts";
 import { type Fault, injectFault } from "./faults.ts";
-
-const run = promisify(execFile);
+import { kubectl } from "./kubectl.ts";
 
 export interface Topology {
   name: string;
@@ -62,7 +56,10 @@ export function describeTopology(topology: Topology): void {
 
     test("kubectl reaches the API at the fixed address and sees every agent Ready", async () => {
       await expect
-        .poll(() => kubectl(cluster, credentials, "get", "nodes", "--no-headers"), { timeout: 60_000, interval: 1_000 })
+        .poll(() => kubectl(cluster, credentials, "get", "nodes", "--no-headers").catch(String), {
+          timeout: 60_000,
+          interval: 1_000,
+        })
         .toSatisfy((text: string) => agents().every(({ name }) => new RegExp(`^${name}\\s+Ready\\b`, "m").test(text)));
       agentsStarted = await startTimes();
     });
@@ -92,27 +89,4 @@ export function describeTopology(topology: Topology): void {
       expect(await startTimes()).toEqual(agentsStarted);
     });
   });
-}
-
-/** Runs the host's kubectl against the fixed registration address. */
-async function kubectl(cluster: Cluster, credentials: Credentials, ...args: string[]): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "keelson-e2e-"));
-  try {
-    for (const name of ["ca", "cert", "key"] as const) {
-      await writeFile(join(directory, name), credentials[name], { mode: 0o600 });
-    }
-    const { stdout } = await run("kubectl", [
-      `--server=https://${cluster.balancerAddress}:6443`,
-      `--certificate-authority=${join(directory, "ca")}`,
-      `--client-certificate=${join(directory, "cert")}`,
-      `--client-key=${join(directory, "key")}`,
-      "--request-timeout=10s",
-      ...args,
-    ]);
-    return stdout;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  } finally {
-    await rm(directory, { recursive: true });
-  }
 }

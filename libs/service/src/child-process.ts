@@ -62,7 +62,8 @@ export interface ChildProcessOptions {
   onExit?: (exit: ChildExit) => boolean;
 }
 
-const keptLines = 20;
+/** Enough for what a program says on its way out after it has said why: etcd takes leave of each peer in several lines. */
+const keptLines = 200;
 
 /**
  * A program that we run and keep running. It gets a process group of its own: a Ctrl-C in our terminal does not reach it

@@ -81,6 +81,7 @@ class EtcdMemberService implements EmbeddedEtcd {
   #dutiesRunning: Promise<void> | undefined;
   #lastWarning: string | undefined;
   #removed = false;
+  #tombstoned: Promise<void> = Promise.resolve();
 
   constructor(config: EmbeddedEtcdConfig, deps: Partial<Dependencies> & EmbeddedEtcdDependencies) {
     const { log, clock } = withDefaults(deps);
@@ -105,7 +106,7 @@ class EtcdMemberService implements EmbeddedEtcd {
           await this.cluster.status();
         },
         onExit: (exit) => {
-          if (!exit.lastLines.some((line) => removedText.test(line))) return true;
+          if (exit.code !== 0 || !exit.lastLines.some((line) => removedText.test(line))) return true;
           this.#onMemberRemoved();
           return false;
         },
@@ -116,28 +117,18 @@ class EtcdMemberService implements EmbeddedEtcd {
 
   async start(): Promise<void> {
     this.#stopping = new AbortController();
-    if (await isTombstoned(this.#layout)) {
-      const kept = await setDataAside(this.#layout, "etcd-backup", this.#clock.now());
-      this.#log.warn(
-        { kept },
-        "this server was removed from the etcd cluster; its old data is set aside, it joins anew",
-      );
+    if (await isTombstoned(this.#layout)) await this.#setDataAside();
+    try {
+      await this.#startMember();
+    } catch (error) {
+      // Voted out while it was away. With somebody to join, nobody needs to start it a second time.
+      if (!this.#removed || this.#config.origin.kind !== "join") throw error;
+      await this.#child.stop();
+      await this.#tombstoned;
+      await this.#setDataAside();
+      this.#removed = false;
+      await this.#startMember();
     }
-    this.memberName = await memberName(this.#layout, this.#config.nodeName);
-    const isMember = await hasMemberData(this.#layout);
-    const joining = !isMember && this.#config.origin.kind === "join" ? this.#joinContext() : undefined;
-    const peerUrl = etcdUrl(this.#config.address, this.#config.peerPort ?? defaultPorts.peer);
-    await this.#writeConfig(
-      isMember
-        ? undefined
-        : joining === undefined
-          ? { initial: `${this.memberName}=${peerUrl}`, state: "new" }
-          : { initial: await joinCluster(joining), state: "existing" },
-    );
-    await this.#child.start();
-    if (joining !== undefined) await becomeVoter((await this.cluster.status()).memberId, joining);
-    await this.#whenServing();
-    if (isMember) await this.#tidy(peerUrl);
     this.#duties = this.#clock.setInterval(() => this.#startDuties(), dutyPeriodMs);
     this.#startDuties();
   }
@@ -204,6 +195,30 @@ class EtcdMemberService implements EmbeddedEtcd {
         await pause(this.#clock, 1_000, this.#stopping.signal);
       }
     }
+  }
+
+  async #startMember(): Promise<void> {
+    this.memberName = await memberName(this.#layout, this.#config.nodeName);
+    const isMember = await hasMemberData(this.#layout);
+    const joining = !isMember && this.#config.origin.kind === "join" ? this.#joinContext() : undefined;
+    const peerUrl = etcdUrl(this.#config.address, this.#config.peerPort ?? defaultPorts.peer);
+    await this.#writeConfig(
+      isMember
+        ? undefined
+        : joining === undefined
+          ? { initial: `${this.memberName}=${peerUrl}`, state: "new" }
+          : { initial: await joinCluster(joining), state: "existing" },
+    );
+    await this.#child.start();
+    if (joining !== undefined) await becomeVoter((await this.cluster.status()).memberId, joining);
+    await this.#whenServing();
+    if (isMember) await this.#tidy(peerUrl);
+  }
+
+  /** A removed member's data never comes back into the cluster by itself; the operator may still want it. */
+  async #setDataAside(): Promise<void> {
+    const kept = await setDataAside(this.#layout, "etcd-backup", this.#clock.now());
+    this.#log.warn({ kept }, "this server was removed from the etcd cluster; its old data is set aside, it joins anew");
   }
 
   #joinContext(): JoinContext | undefined {
@@ -294,8 +309,8 @@ class EtcdMemberService implements EmbeddedEtcd {
 
   #onMemberRemoved(): void {
     this.#removed = true;
-    this.#log.error("this server was removed from the etcd cluster; restart it to join anew as a new member");
-    writeFileAtomic(this.#layout.tombstone, "", 0o600)
+    this.#log.error("this server was removed from the etcd cluster; started again, it joins as a new member");
+    this.#tombstoned = writeFileAtomic(this.#layout.tombstone, "", 0o600)
       .catch((error: unknown) => this.#log.error({ err: error }, "cannot write the tombstone"))
       .finally(() => this.#onRemoved());
   }
@@ -303,6 +318,6 @@ class EtcdMemberService implements EmbeddedEtcd {
 
 function removedError(): KeelsonError {
   return new KeelsonError("etcd/removed", "this server was removed from the etcd cluster while it started", {
-    hint: "start it again: it sets its old data aside and joins as a new member",
+    hint: "start it with --server: it then sets its old data aside and joins as a new member",
   });
 }

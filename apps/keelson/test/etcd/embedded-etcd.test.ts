@@ -116,6 +116,16 @@ describe.skipIf(!hasProgram("etcd") || !hasProgram("etcdctl"))("three servers wi
     );
   });
 
+  test("a member that was removed while it was away joins anew at its next start", async () => {
+    const { memberName } = members[2]!;
+    await members[2]!.stop();
+    expect(await members[0]!.removeMember({ name: memberName, address: "127.0.0.1" })).toBe(true);
+    members[2] = joining(servers[2]!, members[0]!);
+    await members[2].start();
+    expect(members[2].memberName).not.toBe(memberName);
+    expect(await members[2].health()).toBeUndefined();
+  });
+
   test("after the loss of all, one restores the snapshot and the others join it", async () => {
     await members[0]!.cluster.put("/registry/after-snapshot", "lost");
     await Promise.all(members.map((member) => member.stop()));
