@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { DatabaseServer } from "@keelson/conformance";
 import { createEtcdClient, type EtcdClient } from "@keelson/etcd-client";
-import { compareTargets, type Event } from "@keelson/protocol/etcd";
+import { compareTargets, type Event, grpcStatus } from "@keelson/protocol/etcd";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createDatastore, type Datastore } from "../src/index.ts";
 
@@ -220,6 +220,8 @@ export function describeReplicas(start: () => Promise<DatabaseServer>): void {
       await delay(300);
       await server.crash();
       await expect(put(a(), "/registry/down")).rejects.toThrow();
+      // Whatever is asked meanwhile, at once or not: clients try again after Unavailable, and give up after Unknown.
+      await expect(get(b(), "/registry/down")).rejects.toMatchObject({ code: grpcStatus.unavailable });
       await server.process.start();
       await eventually(() => put(a(), "/registry/up").catch(() => 0)).toBeGreaterThan(0);
       await eventually(() => put(b(), "/registry/up").catch(() => 0)).toBeGreaterThan(0);

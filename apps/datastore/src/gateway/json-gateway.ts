@@ -12,6 +12,7 @@ import {
 import { errorMessage } from "@keelson/service";
 import { maxRequestBytes } from "../server/message-splitter.ts";
 import { type CallInfo, grpcPrefixBytes, type Method, type StreamMethod, type UnaryMethod } from "../server/rpc.ts";
+import { statusOf } from "../server/status.ts";
 import { JsonObjects } from "./json-objects.ts";
 
 /** JSON carries bytes as base64, four characters for three. */
@@ -191,6 +192,6 @@ function sendError(response: ServerResponse, error: unknown, status?: number): v
 
 /** The fields of both generations of etcd's gateway. */
 function errorBody(error: unknown): { error: string; message: string; code: number } {
-  const message = error instanceof RpcError ? error.message : errorMessage(error);
-  return { error: message, message, code: error instanceof RpcError ? error.code : grpcStatus.unknown };
+  const { message, code } = statusOf(error);
+  return { error: message, message, code };
 }

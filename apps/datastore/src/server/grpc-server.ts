@@ -1,5 +1,5 @@
 import { grpcStatus, RpcError } from "@keelson/protocol/etcd";
-import { errorMessage, type Logger } from "@keelson/service";
+import type { Logger } from "@keelson/service";
 import type { RequestHeaders } from "../http2/connection.ts";
 import type { Http2Stream } from "../http2/stream.ts";
 import { MessageSplitter } from "./message-splitter.ts";
@@ -11,7 +11,7 @@ import {
   type StreamMethod,
   type UnaryMethod,
 } from "./rpc.ts";
-import { unimplemented } from "./status.ts";
+import { statusOf, unimplemented } from "./status.ts";
 
 /** `:status: 200`, `content-type: application/grpc`, as an HPACK block that refers to no dynamic table. */
 const responseHeaders = Buffer.concat([Buffer.from([0x88, 0x0f, 0x10]), hpackString("application/grpc")]);
@@ -88,11 +88,12 @@ class Call implements CallInfo {
   /** Ends the call with an error; in the trailers, or in the only header block when nothing was sent yet. */
   fail(error: unknown): void {
     if (this.ended) return;
-    const code = error instanceof RpcError ? error.code : grpcStatus.unknown;
-    if (!(error instanceof RpcError)) this.#log.error({ err: error, method: this.#path }, "a call failed unexpectedly");
+    const { code, message } = statusOf(error);
+    const isExpected = error instanceof RpcError || code !== grpcStatus.unknown;
+    if (!isExpected) this.#log.error({ err: error, method: this.#path }, "a call failed unexpectedly");
     const trailers = Buffer.concat([
       literal("grpc-status", String(code)),
-      literal("grpc-message", percentEncode(errorMessage(error instanceof RpcError ? error.message : error))),
+      literal("grpc-message", percentEncode(message)),
     ]);
     this.finish(code, this.#headersSent ? trailers : Buffer.concat([responseHeaders, trailers]));
   }

@@ -1,4 +1,16 @@
-import { grpcStatus, RpcError } from "@keelson/protocol/etcd";
+import { etcdErrors, grpcStatus, RpcError } from "@keelson/protocol/etcd";
+import { errorMessage } from "@keelson/service";
+import { LogUnavailableError } from "../log/append-log.ts";
+
+/**
+ * What a client is told of a failure: etcd's own words; Unavailable for what the log cannot do now, by which
+ * kube-apiserver and its like know that they may try again; else Unknown, which is a bug of ours.
+ */
+export function statusOf(error: unknown): RpcError {
+  if (error instanceof RpcError) return error;
+  if (error instanceof LogUnavailableError) return etcdErrors.unavailable(error);
+  return new RpcError(grpcStatus.unknown, errorMessage(error), { cause: error });
+}
 
 /** A request whose bytes are not the message they should be: the status that a gRPC server gives by itself. */
 export function malformed(what: string): RpcError {
