@@ -85,6 +85,10 @@ describe.skipIf(inject("noEngine") !== "")("what docs/operations.md tells an ope
   test("an annotation removes the member alone", async () => {
     await kubectl(cluster, credentials, "annotate", "node", "server-4", "etcd.k3s.cattle.io/remove=true");
     await expect.poll(voters, patience).toEqual(["server-1", "server-2", "server-3"]);
+    // It says goodbye to who still comes there, so that everybody else is served by the others.
+    const listens = (): Promise<boolean> =>
+      cluster.node("server-4").succeeds("bash", "-c", ": < /dev/tcp/127.0.0.1/6443");
+    await expect.poll(listens, patience).toBe(false);
     expect(await nodes()).toContain("node/server-4\n");
     await cluster.node("server-4").kill();
   });

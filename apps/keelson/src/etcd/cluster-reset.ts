@@ -55,6 +55,8 @@ export async function resetCluster(
     });
   }
   await forceNewCluster(config, layout, deps);
+  // Whoever removed it does not matter any more: the cluster is what this server has.
+  await rm(layout.tombstone, { force: true });
   await writeFileAtomic(layout.resetFlag, "", 0o600);
   log.info("the cluster now has this server as its only member: start it without --cluster-reset");
 }

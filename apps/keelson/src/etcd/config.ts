@@ -38,7 +38,7 @@ export interface EmbeddedEtcdConfig {
 export interface EmbeddedEtcdDependencies {
   /** Opens connections to etcd servers; tests may pass their own. */
   connect?: ConnectEtcd;
-  /** Called once when this server was removed from the cluster; the server should then shut down. */
+  /** Called once when this server was removed from the cluster; it can serve nobody until it is started again. */
   onRemoved?: () => void;
 }
 

@@ -7,7 +7,6 @@ import {
   type Logger,
   type Service,
   SupervisedChild,
-  type Timer,
   withDefaults,
   writeFileAtomic,
 } from "@keelson/service";
@@ -17,12 +16,11 @@ import { connectEtcd } from "./connect.ts";
 import { formatDbInfo } from "./db-info.ts";
 import { becomeVoter, type JoinContext, joinCluster, pause } from "./join.ts";
 import { etcdLayout } from "./layout.ts";
-import { type ClusterHealth, checkHealth, tendLearners } from "./leader-duties.ts";
+import { type ClusterHealth, checkHealth, LeaderDuties } from "./leader-duties.ts";
 import { hasMemberData, isTombstoned, memberName, setDataAside } from "./member-files.ts";
 import { type EtcdMember, nodeOfMember } from "./membership.ts";
 import { etcdProcessConfig, etcdUrl } from "./process-config.ts";
 
-const dutyPeriodMs = 15_000;
 const removalTimeoutMs = 30_000;
 const waitingNoticeMs = 10_000;
 /** How etcd says that it was voted out; it then stops with code 0. */
@@ -76,10 +74,8 @@ class EtcdMemberService implements EmbeddedEtcd {
   readonly #connect: ConnectEtcd;
   readonly #onRemoved: () => void;
   readonly #child: SupervisedChild;
+  readonly #duties: LeaderDuties;
   #stopping = new AbortController();
-  #duties: Timer | undefined;
-  #dutiesRunning: Promise<void> | undefined;
-  #lastWarning: string | undefined;
   #removed = false;
   #tombstoned: Promise<void> = Promise.resolve();
 
@@ -93,6 +89,7 @@ class EtcdMemberService implements EmbeddedEtcd {
     this.#onRemoved = deps.onRemoved ?? (() => {});
     this.clientUrl = localClientUrl(config);
     this.cluster = this.#connect([this.clientUrl]);
+    this.#duties = new LeaderDuties(this.cluster, this.#connect, { log: this.#log, clock });
     this.#child = new SupervisedChild(
       {
         name: "etcd",
@@ -117,7 +114,11 @@ class EtcdMemberService implements EmbeddedEtcd {
 
   async start(): Promise<void> {
     this.#stopping = new AbortController();
-    if (await isTombstoned(this.#layout)) await this.#setDataAside();
+    if (await isTombstoned(this.#layout)) {
+      // The others went on without it: alone it would be a second cluster of the same name.
+      if (this.#config.origin.kind !== "join") throw removedError();
+      await this.#setDataAside();
+    }
     try {
       await this.#startMember();
     } catch (error) {
@@ -129,14 +130,12 @@ class EtcdMemberService implements EmbeddedEtcd {
       this.#removed = false;
       await this.#startMember();
     }
-    this.#duties = this.#clock.setInterval(() => this.#startDuties(), dutyPeriodMs);
-    this.#startDuties();
+    this.#duties.start();
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort(new KeelsonError("etcd/stopped", "embedded etcd was stopped"));
-    this.#duties?.cancel();
-    await this.#dutiesRunning;
+    await this.#duties.stop();
     await this.#child.stop();
     this.cluster.close();
   }
@@ -289,27 +288,11 @@ class EtcdMemberService implements EmbeddedEtcd {
     }
   }
 
-  #startDuties(): void {
-    this.#dutiesRunning ??= this.#performDuties()
-      .catch((error: unknown) => this.#log.warn({ err: error }, "cannot check the etcd cluster"))
-      .finally(() => {
-        this.#dutiesRunning = undefined;
-      });
-  }
-
-  async #performDuties(): Promise<void> {
-    const status = await this.cluster.status();
-    if (status.leaderId !== status.memberId) return;
-    const health = await checkHealth(this.cluster, this.#connect);
-    if (health.warning !== undefined && health.warning !== this.#lastWarning) this.#log.warn(health.warning);
-    if (health.warning === undefined && this.#lastWarning !== undefined) this.#log.info("etcd is healthy again");
-    this.#lastWarning = health.warning;
-    await tendLearners(health.members, this.cluster, this.#connect, this.#log, this.#clock.now());
-  }
-
   #onMemberRemoved(): void {
     this.#removed = true;
-    this.#log.error("this server was removed from the etcd cluster; started again, it joins as a new member");
+    this.#log.error(
+      "this server was removed from the etcd cluster; started again with --server, it joins as a new member",
+    );
     this.#tombstoned = writeFileAtomic(this.#layout.tombstone, "", 0o600)
       .catch((error: unknown) => this.#log.error({ err: error }, "cannot write the tombstone"))
       .finally(() => this.#onRemoved());
@@ -317,7 +300,7 @@ class EtcdMemberService implements EmbeddedEtcd {
 }
 
 function removedError(): KeelsonError {
-  return new KeelsonError("etcd/removed", "this server was removed from the etcd cluster while it started", {
-    hint: "start it with --server: it then sets its old data aside and joins as a new member",
+  return new KeelsonError("etcd/removed", "this server was removed from the etcd cluster", {
+    hint: "start it with --server: it then sets its old data aside and joins as a new member (or alone, with --cluster-reset)",
   });
 }

@@ -1,4 +1,4 @@
-import { errorMessage, type Logger } from "@keelson/service";
+import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
 import type { ConnectEtcd, EtcdClusterApi } from "./cluster-api.ts";
 import { formatProgress, judgeLearner, learnerProgressKey, parseProgress } from "./learners.ts";
 import { type EtcdMember, quorumWarning } from "./membership.ts";
@@ -12,6 +12,53 @@ export interface ClusterHealth {
 }
 
 const statusTimeoutMs = 2_000;
+const periodMs = 15_000;
+
+/** What a member does every 15 seconds while it leads: looks after learners, and says when the quorum is in danger. */
+export class LeaderDuties {
+  readonly #cluster: EtcdClusterApi;
+  readonly #connect: ConnectEtcd;
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  #timer: Timer | undefined;
+  #running: Promise<void> | undefined;
+  #lastWarning: string | undefined;
+
+  constructor(cluster: EtcdClusterApi, connect: ConnectEtcd, deps: { log: Logger; clock: Clock }) {
+    this.#cluster = cluster;
+    this.#connect = connect;
+    this.#log = deps.log;
+    this.#clock = deps.clock;
+  }
+
+  start(): void {
+    this.#timer = this.#clock.setInterval(() => this.#begin(), periodMs);
+    this.#begin();
+  }
+
+  async stop(): Promise<void> {
+    this.#timer?.cancel();
+    await this.#running;
+  }
+
+  #begin(): void {
+    this.#running ??= this.#perform()
+      .catch((error: unknown) => this.#log.warn({ err: error }, "cannot check the etcd cluster"))
+      .finally(() => {
+        this.#running = undefined;
+      });
+  }
+
+  async #perform(): Promise<void> {
+    const status = await this.#cluster.status();
+    if (status.leaderId !== status.memberId) return;
+    const health = await checkHealth(this.#cluster, this.#connect);
+    if (health.warning !== undefined && health.warning !== this.#lastWarning) this.#log.warn(health.warning);
+    if (health.warning === undefined && this.#lastWarning !== undefined) this.#log.info("etcd is healthy again");
+    this.#lastWarning = health.warning;
+    await tendLearners(health.members, this.#cluster, this.#connect, this.#log, this.#clock.now());
+  }
+}
 
 /** Asks every voter how it is. A member that does not answer in time counts as lost. */
 export async function checkHealth(cluster: EtcdClusterApi, connect: ConnectEtcd): Promise<ClusterHealth> {
@@ -23,7 +70,7 @@ export async function checkHealth(cluster: EtcdClusterApi, connect: ConnectEtcd)
 }
 
 /**
- * What the leader does for learners, every 15 seconds as in K3s: promotes those that have caught up, keeps a record of
+ * What the leader does for learners, as often as in K3s: promotes those that have caught up, keeps a record of
  * the progress of the others, and removes one that has not moved for five minutes.
  */
 export async function tendLearners(

@@ -24,6 +24,7 @@ export class Server implements Service {
   readonly #lifecycle: Lifecycle;
   readonly #kubeApi: KubeApiPart;
   readonly #monitor: ServerMonitor;
+  #gateway: Gateway | undefined;
 
   constructor(config: ServerConfig, deps: Dependencies, report: ReportStep) {
     this.#config = config;
@@ -42,7 +43,7 @@ export class Server implements Service {
     const { dataDir } = this.#config;
     await makeDirectory(join(dataDir, "server", "db"));
     await this.#lifecycle.run("status", this.#monitor);
-    const part = await createDatastorePart(this.#config, this.#part("datastore"));
+    const part = await createDatastorePart(this.#config, this.#part("datastore"), () => this.#leave());
     const registration = this.#createRegistration(part);
     // It may wait long for other servers, or for the datastore; a stop ends that.
     this.#lifecycle.onStop("registration's first steps", () => registration.stop());
@@ -58,6 +59,7 @@ export class Server implements Service {
     await this.#lifecycle.run("registration", registration);
     this.#report("registration", "tokens and node names");
     const gateway = await this.#startGateway(registration, part);
+    this.#gateway = gateway;
     await this.#writeKubeconfig(registration);
     registration.onCertificatesRenewed((files) => {
       if (files.includes("client-admin")) void this.#rewriteKubeconfig(registration);
@@ -71,6 +73,11 @@ export class Server implements Service {
 
   stop(): Promise<void> {
     return this.#lifecycle.stop();
+  }
+
+  /** Without a datastore for good: a closed port sends everyone who still comes here to another server. */
+  #leave(): void {
+    this.#gateway?.stop().catch((error: unknown) => this.#deps.log.error({ err: error }, "the gateway did not stop"));
   }
 
   #part(name: string): Dependencies {

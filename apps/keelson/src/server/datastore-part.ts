@@ -28,7 +28,12 @@ export interface DatastorePart {
   readonly embedded: ServerEtcd | undefined;
 }
 
-export async function createDatastorePart(config: ServerConfig, deps: Dependencies): Promise<DatastorePart> {
+/** `onRemoved`: this server's etcd member was voted out, and its API can answer nobody any more. */
+export async function createDatastorePart(
+  config: ServerConfig,
+  deps: Dependencies,
+  onRemoved: () => void,
+): Promise<DatastorePart> {
   const { dataDir, values, joinUrl } = config;
   const { usesEmbeddedEtcd } = await import("../etcd/index.ts");
   const embedded = await usesEmbeddedEtcd({
@@ -37,7 +42,7 @@ export async function createDatastorePart(config: ServerConfig, deps: Dependenci
     clusterInit: values["cluster-init"],
     joins: joinUrl !== undefined,
   });
-  if (embedded) return embeddedPart(config, deps);
+  if (embedded) return embeddedPart(config, { ...deps, onRemoved });
   return /^https?:/.test(config.datastoreEndpoint) ? externalEtcdPart(config) : adapterPart(config, deps);
 }
 
@@ -109,7 +114,10 @@ function externalEtcdPart(config: ServerConfig): DatastorePart {
 }
 
 /** A member of the cluster's own etcd, beside this server. */
-async function embeddedPart(config: ServerConfig, deps: Dependencies): Promise<DatastorePart> {
+async function embeddedPart(
+  config: ServerConfig,
+  deps: Dependencies & { onRemoved: () => void },
+): Promise<DatastorePart> {
   const { dataDir, nodeName, nodeIps, values, joinUrl, tokens } = config;
   const { ServerEtcd } = await import("../etcd/index.ts");
   const token = tokens[0];
