@@ -20,15 +20,9 @@ export {
   frameTypes,
 } from "./frame.ts";
 export { joinConnections } from "./join.ts";
-export {
-  keelsonDeadlineMs,
-  legacyDeadlineMs,
-  type SessionClock,
-  type SessionEnd,
-  type SessionStats,
-  TunnelSession,
-  type TunnelSessionOptions,
-} from "./session.ts";
+export { keelsonDeadlineMs, legacyDeadlineMs } from "./liveness.ts";
+export { TunnelSession } from "./session.ts";
+export type { SessionClock, SessionEnd, SessionStats, TunnelSessionOptions } from "./session-options.ts";
 export { TunnelStream } from "./tunnel-stream.ts";
 export { readBigVarint, writeBigVarint } from "./varint.ts";
 export { acceptKey } from "./websocket.ts";

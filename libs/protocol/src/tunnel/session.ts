@@ -1,77 +1,15 @@
 import type { Duplex } from "node:stream";
 import { anyCapability, type Capabilities, noCapabilities, type SessionEpoch } from "./capabilities.ts";
 import { DialError, type DialFailure, TunnelProtocolError, tunnelDisconnect } from "./errors.ts";
-import { type ConnectTarget, encodeSyncedIds, maxHeaderLength, writeHeader } from "./frame.ts";
+import { encodeSyncedIds } from "./frame.ts";
+import { FrameWriter } from "./frame-writer.ts";
+import { keelsonDeadlineMs, Liveness, legacyDeadlineMs } from "./liveness.ts";
 import { MessageReader } from "./message-reader.ts";
 import { Multiplexer, type MultiplexerEffects, type StreamEnd } from "./multiplexer.ts";
-import type { OutgoingFrame } from "./send-queue.ts";
+import type { SessionClock, SessionEnd, SessionStats, TunnelSessionOptions } from "./session-options.ts";
 import { TunnelStream } from "./tunnel-stream.ts";
-import {
-  maxWebSocketHeader,
-  opcodes,
-  randomMaskKey,
-  unmask,
-  WebSocketReader,
-  type WebSocketRole,
-  writeWebSocketHeader,
-} from "./websocket.ts";
+import { opcodes, WebSocketReader, type WebSocketRole } from "./websocket.ts";
 
-/** The part of a clock a session needs; `Clock` of @keelson/service fits. */
-export interface SessionClock {
-  monotonic(): number;
-  setInterval(fn: () => void, periodMs: number): { cancel(): void };
-  setTimeout(fn: () => void, delayMs: number): { cancel(): void };
-}
-
-export interface TunnelSessionOptions {
-  /** Which end of the WebSocket we are: the agent is the client. */
-  role: WebSocketRole;
-  /** The connection, behind its handshake. */
-  transport: Duplex;
-  /** Bytes that came with the handshake. */
-  head?: Buffer;
-  /** What both ends can (none with Go peers). */
-  capabilities?: Capabilities;
-  /** `<clientKey>/<sessionKey>`; an agent says `client/0`. */
-  sessionName: string;
-  /** The peer's epoch, when it sent one. */
-  epoch?: SessionEpoch;
-  clock: SessionClock;
-  /** Called for each stream the peer opens; answer with `accept` or `refuse`. Left out, every Connect is refused. */
-  onConnect?: (stream: TunnelStream, target: ConnectTarget) => void;
-  /** The first answer to a ping or probe: the path works in both directions. */
-  onProven?: () => void;
-  /** The peer wants no more streams. */
-  onDraining?: () => void;
-  /** The session is over; called once. */
-  onClosed?: (reason: SessionEnd) => void;
-}
-
-export interface SessionEnd {
-  /** `lost`: the connection broke or went silent; `protocol`: the peer broke the rules; `local`: we closed it. */
-  kind: "lost" | "protocol" | "local" | "peer";
-  message: string;
-}
-
-/** Counters of one session; they only grow, except the gauges. */
-export interface SessionStats {
-  bytesIn: number;
-  bytesOut: number;
-  streams: number;
-  pausedStreams: number;
-  queuedBytes: number;
-  /** Last round trip of a ping, in milliseconds. */
-  roundTripMs: number | undefined;
-  /** Milliseconds since anything arrived. */
-  silentMs: number;
-}
-
-/** Pings of both ends. Go clients ping too, their servers only answer; either moves the peer's deadline. */
-export const pingIntervalMs = 5_000;
-/** Silence after which a Keelson peer is dead. It pings every 5 s, so this is three of its pings. */
-export const keelsonDeadlineMs = 15_000;
-/** Silence after which any other peer is dead, as remotedialer has it. */
-export const legacyDeadlineMs = 60_000;
 /** SyncConnections towards servers without capabilities, as remotedialer's agents do. */
 const syncIntervalMs = 60_000;
 const syncQuietMs = 2_000;
@@ -93,21 +31,15 @@ export class TunnelSession {
   readonly #clock: SessionClock;
   readonly #mux: Multiplexer;
   readonly #streams = new Map<number, TunnelStream>();
-  readonly #masking: "none" | "zero" | "random";
-  readonly #deadlineMs: number;
+  readonly #writer: FrameWriter;
+  readonly #liveness: Liveness;
   readonly #timer: { cancel(): void };
-  #messageId = 0;
   #flushPlanned = false;
   #waitsForDrain = false;
   #over = false;
   #proven = false;
   #bytesIn = 0;
-  #bytesOut = 0;
-  #lastReceivedMs: number;
-  #pingSentMs: number | undefined;
-  #lastPingMs: number;
   #lastSyncMs: number;
-  #roundTripMs: number | undefined;
 
   constructor(options: TunnelSessionOptions) {
     this.#options = options;
@@ -115,9 +47,10 @@ export class TunnelSession {
     this.#clock = options.clock;
     this.epoch = options.epoch;
     this.capabilities = options.capabilities ?? noCapabilities;
-    const keelson = anyCapability(this.capabilities);
-    this.#deadlineMs = keelson ? keelsonDeadlineMs : legacyDeadlineMs;
-    this.#masking = options.role === "server" ? "none" : keelson ? "zero" : "random";
+    const now = this.#clock.monotonic();
+    const peerIsKeelson = anyCapability(this.capabilities);
+    this.#liveness = new Liveness(peerIsKeelson ? keelsonDeadlineMs : legacyDeadlineMs, now);
+    this.#writer = new FrameWriter(options.transport, options.role, peerIsKeelson);
     this.#mux = new Multiplexer({
       capabilities: this.capabilities,
       sessionName: options.sessionName,
@@ -125,9 +58,6 @@ export class TunnelSession {
       now: () => this.#clock.monotonic(),
       effects: this.#effects(),
     });
-    const now = this.#clock.monotonic();
-    this.#lastReceivedMs = now;
-    this.#lastPingMs = now;
     this.#lastSyncMs = now;
     this.#timer = this.#clock.setInterval(() => this.#tick(), 1_000);
     this.#read(options.role);
@@ -150,12 +80,12 @@ export class TunnelSession {
   get stats(): SessionStats {
     return {
       bytesIn: this.#bytesIn,
-      bytesOut: this.#bytesOut,
+      bytesOut: this.#writer.bytesOut,
       streams: this.#mux.streamCount,
       pausedStreams: this.#mux.pausedCount,
       queuedBytes: this.#mux.queuedBytes,
-      roundTripMs: this.#roundTripMs,
-      silentMs: this.#clock.monotonic() - this.#lastReceivedMs,
+      roundTripMs: this.#liveness.roundTripMs,
+      silentMs: this.#liveness.silentMs(this.#clock.monotonic()),
     };
   }
 
@@ -184,10 +114,7 @@ export class TunnelSession {
 
   /** Sends a ping now; its answer proves the path. */
   ping(): void {
-    if (this.#over || this.#pingSentMs !== undefined) return;
-    this.#pingSentMs = this.#clock.monotonic();
-    this.#lastPingMs = this.#pingSentMs;
-    this.#writeControl(opcodes.ping, Buffer.alloc(0));
+    if (!this.#over && !this.#liveness.awaitsPong) this.#sendPing();
   }
 
   /** Tells the peer to open no more streams; those that are open go on. */
@@ -209,14 +136,14 @@ export class TunnelSession {
     });
     const reader = new WebSocketReader(role, {
       payload: (piece, last) => messages.push(piece, last),
-      ping: (payload) => this.#writeControl(opcodes.pong, payload),
+      ping: (payload) => this.#writer.controlFrame(opcodes.pong, payload),
       pong: () => this.#onPong(),
       close: (code, reason) => this.#onPeerClose(code, reason),
     });
     const onChunk = (chunk: Buffer): void => {
       if (this.#over) return;
       this.#bytesIn += chunk.length;
-      this.#lastReceivedMs = this.#clock.monotonic();
+      this.#liveness.heard(this.#clock.monotonic());
       try {
         reader.push(chunk);
       } catch (error) {
@@ -239,10 +166,7 @@ export class TunnelSession {
   }
 
   #onPong(): void {
-    if (this.#pingSentMs !== undefined) {
-      this.#roundTripMs = this.#clock.monotonic() - this.#pingSentMs;
-      this.#pingSentMs = undefined;
-    }
+    this.#liveness.ponged(this.#clock.monotonic());
     this.#prove();
   }
 
@@ -275,7 +199,7 @@ export class TunnelSession {
     while (room) {
       const frame = this.#mux.next();
       if (frame === undefined) break;
-      this.#writeFrame(frame);
+      this.#writer.tunnelFrame(frame);
       room = transport.writableLength < transportHighMark;
     }
     transport.uncork();
@@ -283,36 +207,9 @@ export class TunnelSession {
     else if (!room) this.#planFlush();
   }
 
-  #writeFrame(frame: OutgoingFrame): void {
-    const header = Buffer.allocUnsafe(maxWebSocketHeader + maxHeaderLength);
-    // The tunnel header first, to know the length of the message; it is moved behind the WebSocket header.
-    const tunnelLength = writeHeader(header, maxWebSocketHeader, ++this.#messageId, frame.connectionId, frame.type);
-    const tunnelHeader = header.subarray(maxWebSocketHeader, tunnelLength);
-    const length = tunnelHeader.length + frame.length;
-    const maskKey = this.#masking === "none" ? undefined : this.#masking === "zero" ? 0 : randomMaskKey();
-    const start = maxWebSocketHeader - webSocketHeaderLength(length, maskKey !== undefined);
-    writeWebSocketHeader(header, start, opcodes.binary, length, maskKey);
-    this.#bytesOut += length + maxWebSocketHeader - start;
-    if (maskKey === undefined || maskKey === 0) {
-      this.#transport.write(header.subarray(start, tunnelLength));
-      for (const piece of frame.pieces) this.#transport.write(piece);
-      return;
-    }
-    const whole = Buffer.concat([header.subarray(start, tunnelLength), ...frame.pieces]);
-    unmask(whole.subarray(maxWebSocketHeader - start), maskKey, 0);
-    this.#transport.write(whole);
-  }
-
-  /** Ping, pong and close do not wait for the queue. */
-  #writeControl(opcode: number, payload: Buffer): void {
-    if (this.#transport.destroyed || this.#transport.writableEnded) return;
-    const maskKey = this.#masking === "none" ? undefined : this.#masking === "zero" ? 0 : randomMaskKey();
-    const frame = Buffer.alloc(maxWebSocketHeader + payload.length);
-    const at = writeWebSocketHeader(frame, 0, opcode, payload.length, maskKey);
-    payload.copy(frame, at);
-    if (maskKey !== undefined && maskKey !== 0) unmask(frame.subarray(at, at + payload.length), maskKey, 0);
-    this.#bytesOut += at + payload.length;
-    this.#transport.write(frame.subarray(0, at + payload.length));
+  #sendPing(): void {
+    this.#liveness.pinged(this.#clock.monotonic());
+    this.#writer.controlFrame(opcodes.ping, Buffer.alloc(0));
   }
 
   // ---- streams ------------------------------------------------------------------------------------------------------
@@ -352,14 +249,11 @@ export class TunnelSession {
   #tick(): void {
     if (this.#over) return;
     const now = this.#clock.monotonic();
-    if (now - this.#lastReceivedMs >= this.#deadlineMs) {
-      const seconds = Math.round((now - this.#lastReceivedMs) / 1_000);
+    if (this.#liveness.isDead(now)) {
+      const seconds = Math.round(this.#liveness.silentMs(now) / 1_000);
       return void this.#end({ kind: "lost", message: `nothing heard for ${seconds} s` });
     }
-    if (now - this.#lastPingMs >= pingIntervalMs - 1) {
-      this.#pingSentMs = undefined; // an unanswered ping is judged by the deadline alone
-      this.ping();
-    }
+    if (this.#liveness.isPingDue(now)) this.#sendPing();
     if (this.#options.role === "client" && !anyCapability(this.capabilities)) this.#syncIfQuiet(now);
     this.#mux.tick();
   }
@@ -381,21 +275,13 @@ export class TunnelSession {
   }
 
   #closeTransport(code: number, message: string): void {
-    const text = Buffer.from(message).subarray(0, 123);
-    const payload = Buffer.allocUnsafe(2 + text.length);
-    payload.writeUInt16BE(code, 0);
-    text.copy(payload, 2);
-    this.#writeControl(opcodes.close, payload);
+    this.#writer.closeFrame(code, message);
     const timer = this.#clock.setTimeout(() => this.#transport.destroy(), closeTimeoutMs);
     this.#transport.end(() => {
       timer.cancel();
       this.#transport.destroy();
     });
   }
-}
-
-function webSocketHeaderLength(length: number, masked: boolean): number {
-  return 2 + (length < 126 ? 0 : length < 65_536 ? 2 : 8) + (masked ? 4 : 0);
 }
 
 /** How a stream ends is up to the peer, which must never end this process by it; the close event tells its owner. */

@@ -204,3 +204,8 @@ export function unmask(bytes: Buffer, key: number, keyOffset: number): number {
   while (at < end) bytes[at++]! ^= key >>> (8 * (shift++ & 3));
   return shift & 3;
 }
+
+/** Bytes of a frame's header for a payload of `length` bytes. */
+export function webSocketHeaderLength(length: number, masked: boolean): number {
+  return 2 + (length < 126 ? 0 : length < 65_536 ? 2 : 8) + (masked ? 4 : 0);
+}
