@@ -162,6 +162,19 @@ describe("sessions of one node", () => {
     good.session.close("done");
   });
 
+  test("why a node lost its tunnel is known until it has another", async () => {
+    const { tunnel } = harness.gateway;
+    expect(tunnel.lossOf("node-k")).toBeUndefined();
+    const agent = await openTestTunnel(harness, "node-k");
+    await untilSessions("node-k", 1);
+    agent.session.close("the agent is stopping");
+    await expect.poll(() => tunnel.lossOf("node-k")).toBe("the agent is stopping");
+    const back = await openTestTunnel(harness, "node-k");
+    await untilSessions("node-k", 1);
+    expect(tunnel.lossOf("node-k")).toBeUndefined();
+    back.session.close("done");
+  });
+
   test("a server that stops says so before it closes", async () => {
     await using other = await startHarness();
     const agent = await openTestTunnel(other, "node-j");

@@ -181,7 +181,7 @@ describe("what a server says is wrong", () => {
           { address: "192.0.2.1:6443", own: true, listed: false, answers: true, since, reason: "" },
           { address: "192.0.2.2:6443", ...peer },
         ],
-        nodesWithoutTunnel: [{ nodeName: "node-1", since }],
+        nodesWithoutTunnel: [{ nodeName: "node-1", since, reason: "nothing heard for 15 s" }],
         certificates: [
           { file: "server/tls/x.crt", isCa: false, notAfter: since, daysLeft: -1, status: "expired" },
           { file: "server/tls/ca.crt", isCa: true, notAfter: since, daysLeft: 80, status: "expiring" },
@@ -193,7 +193,9 @@ describe("what a server says is wrong", () => {
       expect.stringMatching(/the datastore does not work: connection refused -> .*check that the database runs/),
       expect.stringMatching(/this server \(192.0.2.1:6443\) is not on the cluster's list/),
       expect.stringMatching(/server 192.0.2.2:6443 is down: .* -> its host is up but no server runs there/),
-      expect.stringMatching(/node node-1 has no tunnel to this server/),
+      expect.stringMatching(
+        /node node-1 has no tunnel to this server: .* \(its last one ended: nothing heard for 15 s\)/,
+      ),
       expect.stringMatching(/server\/tls\/x.crt has expired -> renew it/),
       expect.stringMatching(/server\/tls\/ca.crt ends in 80 days -> replace the certificate authorities/),
     ]);

@@ -12,6 +12,8 @@ export interface DirectoryEntry {
   readonly openedAtMs: number;
 }
 
+const keptLosses = 10_000;
+
 /**
  * The sessions of each node. A node may hold several: it reconnects before its old connection is known to be dead, or it
  * reaches this server by two addresses. New streams go to the newest session that has proven itself; those that are
@@ -19,22 +21,35 @@ export interface DirectoryEntry {
  */
 export class SessionDirectory {
   readonly #byNode = new Map<string, DirectoryEntry[]>();
+  /** Why a node's last session ended, until it has another; of the nodes that ended last. */
+  readonly #losses = new Map<string, string>();
   #order = 0;
 
   add(entry: Omit<DirectoryEntry, "order">): DirectoryEntry {
     const ordered = { ...entry, order: ++this.#order };
+    this.#losses.delete(entry.nodeName);
     const entries = this.#byNode.get(entry.nodeName);
     if (entries === undefined) this.#byNode.set(entry.nodeName, [ordered]);
     else entries.push(ordered);
     return ordered;
   }
 
-  /** True when the node has no session any more. */
-  remove(entry: DirectoryEntry): boolean {
+  /** Takes out a session that ended for `reason`. True when the node has no session any more. */
+  remove(entry: DirectoryEntry, reason: string): boolean {
     const entries = (this.#byNode.get(entry.nodeName) ?? []).filter((other) => other !== entry);
-    if (entries.length === 0) this.#byNode.delete(entry.nodeName);
-    else this.#byNode.set(entry.nodeName, entries);
-    return entries.length === 0;
+    if (entries.length > 0) {
+      this.#byNode.set(entry.nodeName, entries);
+      return false;
+    }
+    this.#byNode.delete(entry.nodeName);
+    this.#losses.set(entry.nodeName, reason);
+    if (this.#losses.size > keptLosses) this.#losses.delete(this.#losses.keys().next().value!);
+    return true;
+  }
+
+  /** Why a node that has no session lost its last one; undefined when it has one, or never had. */
+  lossOf(nodeName: string): string | undefined {
+    return this.#losses.get(nodeName);
   }
 
   /** Sessions that new streams may use, best first. */

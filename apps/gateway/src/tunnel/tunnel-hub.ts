@@ -70,6 +70,8 @@ export interface TunnelHub extends Service {
   /** Opens a stream through a node's tunnel, `tcp/host:port`. Rejects with an EgressError. */
   dial(nodeName: string, target: string, options?: DialOptions): Promise<Duplex>;
   sessions(): readonly HubSession[];
+  /** Why a node that has no tunnel now lost the last one; undefined when it never had one. */
+  lossOf(nodeName: string): string | undefined;
 }
 
 export function createTunnelHub(options: TunnelHubOptions, deps: Dependencies): TunnelHub {
@@ -147,6 +149,10 @@ class SessionHub implements TunnelHub {
     });
   }
 
+  lossOf(nodeName: string): string | undefined {
+    return this.#directory.lossOf(nodeName);
+  }
+
   // ---- agents -------------------------------------------------------------------------------------------------------
 
   accept(req: IncomingMessage, socket: Duplex, head: Buffer, nodeName: string): void {
@@ -170,7 +176,7 @@ class SessionHub implements TunnelHub {
       clock,
       onProven: () => this.#onProven(entry),
       onClosed: ({ kind, message }) => {
-        if (this.#directory.remove(entry)) this.#shared?.publish(nodeName, false);
+        if (this.#directory.remove(entry, message)) this.#shared?.publish(nodeName, false);
         this.#metrics.sessionEnded(session.stats);
         log.info({ node: nodeName, remote: entry.remote, why: kind, reason: message }, "tunnel session closed");
       },

@@ -118,7 +118,10 @@ export class ServerMonitor implements Service {
         ...session,
         since: sinceAgo(ageMs, nowMs),
       })),
-      nodesWithoutTunnel: [...this.#tunnelless].map(([name, sinceMs]) => ({ nodeName: name, since: moment(sinceMs) })),
+      nodesWithoutTunnel: [...this.#tunnelless].map(([name, sinceMs]) => {
+        const reason = this.#gateway?.tunnel.lossOf(name);
+        return { nodeName: name, since: moment(sinceMs), ...(reason === undefined ? {} : { reason }) };
+      }),
       certificates: certificates
         .filter(({ file }) => file.startsWith("server/"))
         .map(({ file, isCa, notAfterMs, status }) => ({

@@ -84,8 +84,10 @@ function peerProblems(servers: readonly PeerView[]): Problem[] {
 }
 
 function tunnelProblems({ nodesWithoutTunnel }: Facts): Problem[] {
-  return nodesWithoutTunnel.map(({ nodeName, since }) => ({
-    what: `node ${nodeName} has no tunnel to this server: kubectl logs and exec for its pods fail here`,
+  return nodesWithoutTunnel.map(({ nodeName, since, reason }) => ({
+    what:
+      `node ${nodeName} has no tunnel to this server: kubectl logs and exec for its pods fail here` +
+      (reason === undefined ? "" : ` (its last one ended: ${reason})`),
     since,
     advice:
       `run keelson status on that host: its agent may not run, or may not reach this server; if the host is gone for ` +

@@ -11,7 +11,8 @@ export interface ServerStatus {
   parts: readonly PartView[];
   servers: readonly PeerView[];
   tunnels: readonly TunnelSessionView[];
-  nodesWithoutTunnel: readonly { nodeName: string; since: string }[];
+  /** `reason`: why the last tunnel ended; left out when this server never had one of that node. */
+  nodesWithoutTunnel: readonly { nodeName: string; since: string; reason?: string }[];
   certificates: readonly ServerCertificateView[];
   /** What is wrong; empty when all is well. */
   problems: readonly Problem[];
