@@ -1,6 +1,7 @@
 import { Duplex } from "node:stream";
 import { type DialError, TunnelStreamError } from "./errors.ts";
-import type { Multiplexer, StreamEnd } from "./multiplexer.ts";
+import type { Multiplexer } from "./multiplexer.ts";
+import type { StreamEnd } from "./multiplexer-options.ts";
 
 /** Unread bytes a stream holds for its reader before it leaves the rest to flow control. */
 const readableHighMark = 64 * 1024;

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { frameTypes } from "../../src/tunnel/frame.ts";
 import { allCapabilities, type Capabilities, noCapabilities } from "../../src/tunnel/index.ts";
-import { Multiplexer, type MultiplexerEffects } from "../../src/tunnel/multiplexer.ts";
+import { Multiplexer } from "../../src/tunnel/multiplexer.ts";
+import type { MultiplexerEffects } from "../../src/tunnel/multiplexer-options.ts";
 
 /** One end of a pure session: collects what its streams receive and reads only when told to. */
 class End {
