@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
-import { noCapabilities } from "@keelson/protocol/tunnel";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { noCapabilities, type TunnelSession, type TunnelStream } from "@keelson/protocol/tunnel";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Harness, startHarness } from "./support/harness.ts";
 import { connectEgress, openTestTunnel } from "./support/tunnel-agent.ts";
 
@@ -84,8 +84,26 @@ describe("CONNECT through a gateway", () => {
   });
 
   test("never turns to the server's own loopback for a node", async () => {
-    const { statusLine } = await connectEgress(harness, `lost-node:${(target.address() as AddressInfo).port}`);
-    expect(statusLine).toContain("502");
+    const { port } = target.address() as AddressInfo;
+    const reached = vi.fn();
+    target.on("connection", reached);
+    // Refused by the agent, cut while it dials, never answered: each would work on this host.
+    const answers: Record<string, (session: TunnelSession, stream: TunnelStream) => void> = {
+      "refusing-node": (session, stream) => session.refuse(stream, "refused", "connection refused"),
+      "cut-node": (session) => session.close("cut"),
+      "silent-node": () => {},
+    };
+    const agents = await Promise.all(
+      Object.entries(answers).map(([name, onConnect]) => openTestTunnel(harness, name, { onConnect })),
+    );
+    expect((await connectEgress(harness, `lost-node:${port}`)).statusLine).toMatch(/ 502 .* client lost-node: /);
+    expect((await connectEgress(harness, `localhost:${port}`)).statusLine).toMatch(/ 502 .* client localhost: /);
+    expect((await connectEgress(harness, `refusing-node:${port}`)).statusLine).toMatch(/ 502 .* connection refused/);
+    expect((await connectEgress(harness, `cut-node:${port}`)).statusLine).toMatch(/ 502 .*node cut-node: /);
+    expect((await connectEgress(harness, `silent-node:${port}`)).statusLine).toMatch(/ 504 .*no answer/);
+    expect(reached).not.toHaveBeenCalled();
+    target.off("connection", reached);
+    for (const { session } of agents) session.close("done");
   });
 
   test("goes directly to addresses that no node has", async () => {

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createRegistry, type Dependencies } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createFakeRegistration, type FakeRegistration } from "./support/fake-registration.ts";
 import { type Harness, startHarness } from "./support/harness.ts";
@@ -22,6 +23,8 @@ describe.skipIf(!installed)("several gateways behind one address", () => {
   let registration: FakeRegistration;
   let first: Harness;
   let second: Harness;
+  /** The second replica's metrics. */
+  const registry = createRegistry({ defaultMetrics: false });
 
   const startRedis = async (): Promise<void> => {
     redis = spawn("redis-server", [
@@ -37,10 +40,11 @@ describe.skipIf(!installed)("several gateways behind one address", () => {
     for await (const chunk of redis.stdout!) if (String(chunk).includes("Ready to accept")) break;
   };
 
-  const startReplica = async (): Promise<Harness> => {
+  const startReplica = async (deps: Partial<Dependencies> = {}): Promise<Harness> => {
     const identity = await registration.client("system:apiserver", ["system:masters"]);
     const harness: Harness = await startHarness({
       registration,
+      deps,
       config: {
         tunnel: {
           dialTimeoutMs: 2_000,
@@ -63,7 +67,7 @@ describe.skipIf(!installed)("several gateways behind one address", () => {
     probe.close();
     await startRedis();
     registration = await createFakeRegistration();
-    [first, second] = await Promise.all([startReplica(), startReplica()]);
+    [first, second] = await Promise.all([startReplica(), startReplica({ registry })]);
   });
 
   afterAll(async () => {
@@ -92,7 +96,13 @@ describe.skipIf(!installed)("several gateways behind one address", () => {
 
     redis.kill("SIGKILL");
     await once(redis, "exit");
-    await expect.poll(async () => (await connectEgress(second, "far-node:10250")).statusLine).toContain("502");
+    await expect
+      .poll(async () => (await connectEgress(second, "far-node:10250")).statusLine)
+      .toBe(
+        "HTTP/1.1 502 Bad Gateway: failed to find Session for client far-node: its agent has no tunnel to this " +
+          "server, and Redis, which knows the other replicas', does not answer",
+      );
+    expect(await registry.metrics()).toContain("keelson_tunnel_directory_up 0");
     expect((await connectEgress(first, "far-node:10250")).statusLine).toContain("200");
     socket.write("still");
     expect(String((await once(socket, "data"))[0])).toBe("still");
@@ -101,6 +111,7 @@ describe.skipIf(!installed)("several gateways behind one address", () => {
     await expect
       .poll(async () => (await connectEgress(second, "far-node:10250")).statusLine, { timeout: 10_000 })
       .toContain("200");
+    expect(await registry.metrics()).toContain("keelson_tunnel_directory_up 1");
     agent.session.close("done");
     await expect.poll(async () => (await connectEgress(second, "far-node:10250")).statusLine).toContain("502");
   });

@@ -11,8 +11,19 @@ export class HubMetrics {
   #endedIn = 0;
   #endedOut = 0;
 
-  constructor(registry: Registry, entries: () => Iterable<DirectoryEntry>) {
+  /** `directoryUp` says whether the other replicas' sessions are known; left out when there are no others. */
+  constructor(registry: Registry, entries: () => Iterable<DirectoryEntry>, directoryUp?: () => boolean) {
     const registers = [registry];
+    if (directoryUp !== undefined) {
+      new Gauge({
+        name: "keelson_tunnel_directory_up",
+        help: "1 while Redis answers; without it only nodes with a session at this replica are reached",
+        registers,
+        collect() {
+          this.set(directoryUp() ? 1 : 0);
+        },
+      });
+    }
     const stats = (): SessionStats[] => [...entries()].map(({ session }) => session.stats);
     const sum = (pick: (stats: SessionStats) => number): number =>
       stats().reduce((total, entry) => total + pick(entry), 0);

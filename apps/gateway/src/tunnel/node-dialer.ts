@@ -84,7 +84,9 @@ export class NodeDialer {
     const elsewhere = options.local ? undefined : await this.#dialElsewhere(nodeName, address, options.timeoutMs);
     if (elsewhere !== undefined) return elsewhere;
     if (lost !== undefined) throw dialFailed(nodeName, lost);
-    throw new EgressError(502, `failed to find Session for client ${nodeName}: its agent has no tunnel to this server`);
+    const here = `failed to find Session for client ${nodeName}: its agent has no tunnel to this server`;
+    const blind = this.#replicas?.shared.available === false;
+    throw new EgressError(502, blind ? `${here}, and Redis, which knows the other replicas', does not answer` : here);
   }
 
   #spareStockAgent(session: TunnelSession, nodeName: string, address: string, route: DialOptions["route"]): void {

@@ -96,15 +96,18 @@ class SessionHub implements TunnelHub {
   constructor(options: TunnelHubOptions, deps: Dependencies) {
     this.#options = options;
     this.#deps = deps;
-    this.#metrics = new HubMetrics(deps.registry, () => this.#directory.all());
     const { replicas } = options;
-    if (replicas !== undefined) {
-      this.#shared = new RedisDirectory(replicas.redisUrl, replicas.advertise, () => this.#directory.nodes, deps);
-    }
+    const shared =
+      replicas === undefined
+        ? undefined
+        : new RedisDirectory(replicas.redisUrl, replicas.advertise, () => this.#directory.nodes, deps);
+    this.#shared = shared;
+    const directoryUp = shared === undefined ? undefined : () => shared.available;
+    this.#metrics = new HubMetrics(deps.registry, () => this.#directory.all(), directoryUp);
     this.#dialer = new NodeDialer({
       directory: this.#directory,
       table: () => this.#table ?? noTable,
-      replicas: this.#shared === undefined ? undefined : { shared: this.#shared, tls: replicas!.tls },
+      replicas: shared === undefined ? undefined : { shared, tls: replicas!.tls },
       timeoutMs: options.dialTimeoutMs ?? defaultDialTimeoutMs,
       metrics: this.#metrics,
       clock: deps.clock,
