@@ -50,12 +50,6 @@ export function play(story: string): string {
   return out.join("\n");
 }
 
-/** The expected story, without the indentation of its test. */
-export function told(story: string): string {
-  const lines = story.split("\n").filter((line) => line.trim() !== "");
-  return lines.map((line) => (line.trim().startsWith("> ") ? line.trim() : `  ${line.trim()}`)).join("\n");
-}
-
 function describe(list: ServerList, address: string): string {
   const server = list.status().find((candidate) => candidate.address === address)!;
   return `${address} ${server.state}${server.connections > 0 ? ` with ${server.connections}` : ""}`;
