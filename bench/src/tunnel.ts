@@ -1,17 +1,15 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { createHash, createPublicKey, randomBytes } from "node:crypto";
+import { fork } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { createServer as createTlsServer } from "node:tls";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { Authority, createCaCertificate, exportPrivateKey, generateEcKey } from "@keelson/pki";
-import { allCapabilities, noCapabilities, TunnelSession, type TunnelStream } from "@keelson/protocol/tunnel";
-import { systemClock } from "@keelson/service";
-import { type AgentOrder, runAgentPart, writeBulk } from "./tunnel/agent-part.ts";
+import type { TunnelSession, TunnelStream } from "@keelson/protocol/tunnel";
+import { runAgentPart, writeBulk } from "./tunnel/agent-part.ts";
+import { openLink } from "./tunnel/link.ts";
 import { rawDownload, runRawPart } from "./tunnel/raw-part.ts";
 
 /**
@@ -280,85 +278,6 @@ async function cycles(add: Add): Promise<void> {
 function collectGarbage(): void {
   setFlagsFromString("--expose-gc");
   (runInNewContext("gc") as () => void)();
-}
-
-// ---- parts ------------------------------------------------------------------------------------------------------------
-
-interface Link extends AsyncDisposable {
-  sessions: TunnelSession[];
-  /** The agent's process. */
-  pid: number;
-}
-
-/** A server in this process and an agent in another, with so many sessions between them. */
-async function openLink(
-  options: { tls?: boolean; sessions?: number; delayMs?: number; legacy?: boolean } = {},
-): Promise<Link> {
-  const { tls = false, sessions: count = 1, delayMs, legacy = false } = options;
-  const sessions: TunnelSession[] = [];
-  const { promise: complete, resolve } = Promise.withResolvers<void>();
-  const onSocket = (transport: Socket): void => {
-    transport.on("error", () => {});
-    sessions.push(
-      new TunnelSession({
-        role: "server",
-        transport,
-        capabilities: legacy ? noCapabilities : allCapabilities,
-        sessionName: "bench/1",
-        clock: systemClock,
-      }),
-    );
-    if (sessions.length === count) resolve();
-  };
-  const identity = tls ? await serverIdentity() : undefined;
-  const server = identity === undefined ? createServer(onSocket) : createTlsServer(identity, onSocket);
-  await new Promise<void>((done) => server.listen({ port: 0, host: "127.0.0.1", backlog: 4_096 }, done));
-  const agent = await startAgent();
-  const { port: direct } = server.address() as AddressInfo;
-  const slow = delayMs === undefined ? undefined : await slowPath(direct, delayMs);
-  const order: AgentOrder = { port: slow?.port ?? direct, sessions: count, legacy };
-  agent.send(identity === undefined ? order : { ...order, ca: identity.ca });
-  await complete;
-  return {
-    sessions,
-    pid: agent.pid!,
-    async [Symbol.asyncDispose]() {
-      for (const session of sessions) session.close("bench is over");
-      agent.kill("SIGKILL");
-      slow?.close();
-      await new Promise((done) => server.close(done));
-    },
-  };
-}
-
-/** A path to a port on which every byte takes `delayMs`. */
-async function slowPath(port: number, delayMs: number): Promise<{ port: number; close(): void }> {
-  const flow = (from: Socket, to: Socket): void => {
-    from.on("data", (piece) => setTimeout(() => to.write(piece), delayMs));
-    from.on("close", () => setTimeout(() => to.destroy(), delayMs));
-    from.on("error", () => {});
-  };
-  const server = createServer({ noDelay: true }, (near) => {
-    const far = connect({ port, host: "127.0.0.1", noDelay: true });
-    flow(near, far);
-    flow(far, near);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { port: (server.address() as AddressInfo).port, close: () => server.close() };
-}
-
-async function startAgent(): Promise<ChildProcess> {
-  const child = fork(join(import.meta.dirname, "cli.ts"), ["tunnel", "--part=agent"]);
-  await once(child, "message");
-  return child;
-}
-
-async function serverIdentity(): Promise<{ ca: string; cert: string; key: string }> {
-  const [caKey, key] = await Promise.all([generateEcKey(), generateEcKey()]);
-  const ca = createCaCertificate("bench", caKey, Date.now());
-  const profile = { commonName: "bench", purposes: ["server"] as const, names: ["localhost", "127.0.0.1"] };
-  const cert = new Authority(ca, caKey).issue(profile, createPublicKey(key), Date.now());
-  return { ca, cert, key: exportPrivateKey(key) };
 }
 
 /** Resident memory of this process and another, in MiB. */
