@@ -108,6 +108,23 @@ export class ValueCache {
     return loaded;
   }
 
+  /**
+   * Reads into the {@link ring} what of `versions` is not there, for who copies out of it afterwards: that spares two copies
+   * of each value. The ring moves on, so {@link locate} has the last word. Does nothing when it is too much to be kept.
+   */
+  async warm(versions: readonly Version[]): Promise<void> {
+    const missing = versions.filter((version) => this.locate(version) < 0 && !this.#uncommitted.has(version));
+    this.hits += versions.length - missing.length;
+    this.misses += missing.length;
+    const values = await this.#read(missing);
+    if (!this.#isKept(missing, values)) return;
+    for (let at = 0; at < missing.length; at++) {
+      const version = missing[at]!;
+      const value = values[at];
+      if (value !== undefined || version.version === 0) this.#store(version, value);
+    }
+  }
+
   #loadMissing(
     versions: readonly Version[],
     found: (Buffer | undefined)[],
@@ -131,19 +148,25 @@ export class ValueCache {
     values: readonly (Uint8Array | undefined)[],
     inPlace: boolean,
   ): (Buffer | undefined)[] {
-    let bytes = 0;
+    const wanted = missing.map((at) => versions[at]!);
+    const isKept = this.#isKept(wanted, values);
     for (let at = 0; at < missing.length; at++) {
-      bytes += recordSize(keyValueSize(versions[missing[at]!]!, values[at]?.length ?? 0));
-    }
-    const isKept = bytes <= this.#capacity * largestFillShare;
-    for (let at = 0; at < missing.length; at++) {
-      const version = versions[missing[at]!]!;
+      const version = wanted[at]!;
       const value = values[at];
       if (value === undefined && version.version !== 0) continue;
       if (isKept) this.#store(version, value);
       found[missing[at]!] = (isKept && inPlace ? this.#find(version) : undefined) ?? encodeKeyValue(version, value);
     }
     return found;
+  }
+
+  /** Whether what was read is little enough to go into the ring. */
+  #isKept(versions: readonly Version[], values: readonly (Uint8Array | undefined)[]): boolean {
+    let bytes = 0;
+    for (let at = 0; at < versions.length; at++) {
+      bytes += recordSize(keyValueSize(versions[at]!, values[at]?.length ?? 0));
+    }
+    return bytes <= this.#capacity * largestFillShare;
   }
 
   #find(version: Version): Buffer | undefined {

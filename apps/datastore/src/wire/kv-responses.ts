@@ -5,6 +5,9 @@ import type { ValueCache } from "../engine/value-cache.ts";
 import type { Version } from "../engine/version.ts";
 import { grpcFrame, grpcPrefixBytes } from "../server/rpc.ts";
 
+/** Lists of up to so many objects are read through the cache's ring; longer ones would wash everything else out of it. */
+const warmedVersions = 2_000;
+
 /**
  * Encoders from outcomes straight to response frames. Two passes over a small plan: sizes, then bytes, so that each
  * response is one allocation and each value is copied once, out of the cache.
@@ -34,14 +37,24 @@ export class KvEncoder {
     if (outcome.kind === "range" && !isCustom(outcome.op) && !outcome.op.keysOnly && !outcome.op.countOnly) {
       const frame = this.#writeCachedRange(outcome, revision);
       if (frame !== undefined) return frame;
+      if (outcome.versions.length <= warmedVersions) return this.#warmRange(outcome, revision);
     }
-    const wanted: Version[] = [];
-    collect(outcome, wanted);
+    const wanted = versionsOf(outcome);
     if (wanted.length === 0) return this.#write(outcome, new Plan(new Map(), revision, before));
     const loaded = this.#cache.load(wanted);
     return loaded instanceof Promise
       ? loaded.then((list) => this.#write(outcome, new Plan(byVersion(wanted, list), revision, before)))
       : this.#write(outcome, new Plan(byVersion(wanted, loaded), revision, before));
+  }
+
+  /** A page of which the cache lacks something: through the ring, since every copy of a value costs the collector. */
+  async #warmRange(outcome: RangeOutcome, revision: number): Promise<Buffer> {
+    const wanted = versionsOf(outcome);
+    await this.#cache.warm(wanted);
+    const frame = this.#writeCachedRange(outcome, revision);
+    if (frame !== undefined) return frame;
+    const list = await this.#cache.loadCopies(wanted);
+    return this.#write(outcome, new Plan(byVersion(wanted, list), revision, revision));
   }
 
   /** A response that is only a header. */
@@ -258,6 +271,12 @@ function keyOnly(version: Version): Buffer {
 }
 
 /** The versions whose values a response shows. */
+function versionsOf(outcome: Outcome): Version[] {
+  const versions: Version[] = [];
+  collect(outcome, versions);
+  return versions;
+}
+
 function collect(outcome: Outcome, into: Version[]): void {
   switch (outcome.kind) {
     case "range": {
