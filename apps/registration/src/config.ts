@@ -1,8 +1,10 @@
+import { availableParallelism } from "node:os";
 import { kubernetesNames, leafLifetimeMs, uniqueNames } from "@keelson/pki";
 import type { Dependencies } from "@keelson/service";
-import type { ClusterApi } from "./cluster-api.ts";
-import { apiServerServiceAddress, type ClusterSettings, defaultClusterSettings } from "./cluster-config.ts";
-import type { EnvelopeStore } from "./envelope-store.ts";
+import { apiServerServiceAddress, type ClusterSettings, defaultClusterSettings } from "./bootstrap/cluster-config.ts";
+import type { EnvelopeStore } from "./bootstrap/envelope-store.ts";
+import type { ClusterApi } from "./cluster/cluster-api.ts";
+import type { NodePasswordOptions } from "./nodes/node-passwords.ts";
 
 export interface RegistrationConfig {
   dataDir: string;
@@ -79,4 +81,16 @@ export function serverNames(config: RegistrationConfig): string[] {
     ...(config.advertiseAddress === undefined ? [] : [config.advertiseAddress]),
     ...(config.tlsSans ?? []),
   ]);
+}
+
+/** How node passwords are checked, with the defaults for what is not given. */
+export function nodePasswordOptions(config: RegistrationConfig): NodePasswordOptions {
+  const { nodeName, nodePasswordFile: passwordFile } = config;
+  return {
+    ...(passwordFile === undefined ? {} : { ownNode: { name: nodeName.toLowerCase(), passwordFile } }),
+    // libuv has four threads; one is left to file and name look-ups.
+    hashConcurrency: config.hashConcurrency ?? Math.min(3, availableParallelism()),
+    maxWaitingHashes: config.maxWaitingHashes ?? 2_000,
+    provisionalAfterMs: config.provisionalAfterMs ?? 0,
+  };
 }

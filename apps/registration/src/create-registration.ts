@@ -1,9 +1,9 @@
 import { createEtcdClient, type EtcdClientOptions } from "@keelson/etcd-client";
 import type { KubeTarget } from "@keelson/kube-client";
 import { type Dependencies, withDefaults } from "@keelson/service";
+import { createEtcdEnvelopeStore } from "./bootstrap/etcd-envelope-store.ts";
+import { KubeClusterApi } from "./cluster/kube-cluster-api.ts";
 import type { RegistrationConfig } from "./config.ts";
-import { createEtcdEnvelopeStore } from "./etcd-envelope-store.ts";
-import { KubeClusterApi } from "./kube-cluster-api.ts";
 import { Registration } from "./registration.ts";
 
 export interface CreateRegistrationConfig extends RegistrationConfig {

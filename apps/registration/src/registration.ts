@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import { serverCertificates, uniqueNames } from "@keelson/pki";
 import {
   type Answer,
@@ -14,42 +13,44 @@ import {
   refused,
   type ServerConfig,
 } from "@keelson/protocol/supervisor";
-import {
-  type BootstrapToken,
-  bootstrapTokenSecretName,
-  formatBootstrapData,
-  parseBootstrapTokenSecret,
-} from "@keelson/secret-format";
-import { errorMessage, Gauge, KeelsonError, type Service } from "@keelson/service";
-import { AgentCertificates } from "./agent-certificates.ts";
+import { formatBootstrapData } from "@keelson/secret-format";
+import { Gauge, KeelsonError, type Registry, type Service } from "@keelson/service";
 import { InternalApi } from "./api/internal-api.ts";
-import { Authenticator } from "./authenticator.ts";
-import { readBootstrapFiles } from "./bootstrap-files.ts";
-import { CertificateWarnings } from "./certificate-warnings.ts";
-import type { ClusterApi } from "./cluster-api.ts";
-import { ClusterBootstrap } from "./cluster-bootstrap.ts";
-import { leafLifetime, type RegistrationConfig, type RegistrationDependencies, serverNames } from "./config.ts";
-import { CredentialStore } from "./credentials.ts";
-import { DeferredChecks } from "./deferred-checks.ts";
-import { Housekeeping } from "./housekeeping.ts";
-import { embeddedKubeconfig } from "./kubeconfig.ts";
-import { LeafRenewal, type LiveTls } from "./leaf-renewal.ts";
-import { ListenerCertificates } from "./listener-certificates.ts";
-import { NodePasswords } from "./node-passwords.ts";
-import { ServerIdentity } from "./server-identity.ts";
+import { readBootstrapFiles } from "./bootstrap/bootstrap-files.ts";
+import { ClusterBootstrap } from "./bootstrap/cluster-bootstrap.ts";
+import { ServerIdentity } from "./bootstrap/server-identity.ts";
+import { CertificateWarnings } from "./certificates/certificate-warnings.ts";
+import { embeddedKubeconfig } from "./certificates/kubeconfig.ts";
+import { LeafRenewal, type LiveTls } from "./certificates/leaf-renewal.ts";
+import { summaryOf } from "./certificates/leaf-summary.ts";
+import { ListenerCertificates } from "./certificates/listener-certificates.ts";
+import { type LeafStatus, ServerPki } from "./certificates/server-pki.ts";
+import { SharedAuthorities } from "./certificates/shared-authorities.ts";
+import type { ClusterApi } from "./cluster/cluster-api.ts";
+import {
+  leafLifetime,
+  nodePasswordOptions,
+  type RegistrationConfig,
+  type RegistrationDependencies,
+  serverNames,
+} from "./config.ts";
+import { AgentCertificates } from "./nodes/agent-certificates.ts";
+import { DeferredChecks } from "./nodes/deferred-checks.ts";
+import { Housekeeping } from "./nodes/housekeeping.ts";
+import { NodePasswords } from "./nodes/node-passwords.ts";
+import { VerifiedCache } from "./nodes/verified-cache.ts";
+import { VerifiedCacheFile } from "./nodes/verified-cache-file.ts";
 import type { ServerPaths } from "./server-paths.ts";
-import { type LeafStatus, ServerPki } from "./server-pki.ts";
-import { SharedAuthorities } from "./shared-authorities.ts";
-import { TokenRotation } from "./token-rotation.ts";
-import { VerifiedCache } from "./verified-cache.ts";
-import { VerifiedCacheFile } from "./verified-cache-file.ts";
+import { Authenticator } from "./tokens/authenticator.ts";
+import { BootstrapTokenLookup } from "./tokens/bootstrap-token-lookup.ts";
+import { CredentialStore } from "./tokens/credentials.ts";
+import { TokenRotation } from "./tokens/token-rotation.ts";
 
 /** Nodes whose password is remembered as verified. */
 const maxVerified = 20_000;
 
 /** Registration: owns the CA keys, the tokens and the node passwords. */
 export class Registration implements Service, RegistrationClient {
-  readonly #deps: RegistrationDependencies;
   readonly #api: ClusterApi;
   readonly #pki: ServerPki;
   readonly #credentials: CredentialStore;
@@ -73,7 +74,6 @@ export class Registration implements Service, RegistrationClient {
   #serverConfig: ServerConfig | undefined;
 
   constructor(config: RegistrationConfig, deps: RegistrationDependencies) {
-    this.#deps = deps;
     const { clock, log, clusterApi: api, envelopes } = deps;
     this.#api = api;
     const names = serverNames(config);
@@ -89,23 +89,11 @@ export class Registration implements Service, RegistrationClient {
       log,
     );
     this.#credentials = new CredentialStore(this.#pki.paths);
-    this.#authenticator = new Authenticator(this.#credentials, (id) => this.#findBootstrapToken(id), clock);
+    const bootstrapTokens = new BootstrapTokenLookup(api, log);
+    this.#authenticator = new Authenticator(this.#credentials, (id) => bootstrapTokens.find(id), clock);
     const verified = new VerifiedCache(maxVerified);
-    this.#passwords = new NodePasswords(
-      {
-        ...(config.nodePasswordFile === undefined
-          ? {}
-          : { ownNode: { name: config.nodeName.toLowerCase(), passwordFile: config.nodePasswordFile } }),
-        // libuv has four threads; one is left to file and name look-ups.
-        hashConcurrency: config.hashConcurrency ?? Math.min(3, availableParallelism()),
-        maxWaitingHashes: config.maxWaitingHashes ?? 2_000,
-        provisionalAfterMs: config.provisionalAfterMs ?? 0,
-      },
-      api,
-      verified,
-      clock,
-      log,
-      (check) => this.#deferred.add(check),
+    this.#passwords = new NodePasswords(nodePasswordOptions(config), api, verified, clock, log, (check) =>
+      this.#deferred.add(check),
     );
     this.#verifiedFile = new VerifiedCacheFile(verified, this.paths.verifiedNodePasswords, clock, log);
     this.#deferred = new DeferredChecks(
@@ -154,7 +142,7 @@ export class Registration implements Service, RegistrationClient {
         });
       });
     }
-    this.#registerMetrics();
+    registerQueueGauge(this.#passwords, deps.registry);
   }
 
   get paths(): ServerPaths {
@@ -261,15 +249,7 @@ export class Registration implements Service, RegistrationClient {
   }
 
   async leafStatus(): Promise<LeafSummary[]> {
-    const time = (ms: number): string => new Date(ms).toISOString();
-    return (await this.#pki.leafStatus()).map(({ certificate, commonName, notBeforeMs, notAfterMs, plan }) => ({
-      name: certificate.file,
-      commonName,
-      notBefore: time(notBeforeMs),
-      notAfter: time(notAfterMs),
-      renewAt: time(plan.renewAtMs),
-      ...(plan.reason === undefined ? {} : { reason: plan.reason }),
-    }));
+    return (await this.#pki.leafStatus()).map(summaryOf);
   }
 
   async renewLeaf(name: string): Promise<Answer<void>> {
@@ -305,26 +285,15 @@ export class Registration implements Service, RegistrationClient {
     const { certPem, keyPem } = await this.#pki.readPair("client-admin");
     return embeddedKubeconfig({ server, caPem: this.#pki.authority("server").bundlePem, certPem, keyPem });
   }
+}
 
-  async #findBootstrapToken(id: string): Promise<BootstrapToken | undefined> {
-    try {
-      const secret = await this.#api.getSecret(bootstrapTokenSecretName(id));
-      return secret === undefined ? undefined : parseBootstrapTokenSecret(secret);
-    } catch (error) {
-      this.#deps.log.warn({ reason: errorMessage(error) }, "bootstrap tokens cannot be checked while the API is away");
-      return undefined;
-    }
-  }
-
-  #registerMetrics(): void {
-    const passwords = this.#passwords;
-    new Gauge({
-      name: "keelson_registration_password_hashes_pending",
-      help: "Node-password hashes that run or wait",
-      registers: [this.#deps.registry],
-      collect() {
-        this.set(passwords.queueDepth);
-      },
-    });
-  }
+function registerQueueGauge(passwords: NodePasswords, registry: Registry): void {
+  new Gauge({
+    name: "keelson_registration_password_hashes_pending",
+    help: "Node-password hashes that run or wait",
+    registers: [registry],
+    collect() {
+      this.set(passwords.queueDepth);
+    },
+  });
 }

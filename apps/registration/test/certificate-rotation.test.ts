@@ -18,10 +18,10 @@ import {
   parseBootstrapData,
 } from "@keelson/secret-format";
 import { describe, expect, it } from "vitest";
-import { createSuccessorCas, readCas } from "../src/ca-successors.ts";
-import { checkCertificates } from "../src/certificate-check.ts";
+import { createSuccessorCas, readCas } from "../src/certificates/ca-successors.ts";
+import { checkCertificates } from "../src/certificates/certificate-check.ts";
+import { requestRotation } from "../src/certificates/rotation-request.ts";
 import { leafLifetime } from "../src/config.ts";
-import { requestRotation } from "../src/rotation-request.ts";
 import { FakeCluster } from "./support/fake-cluster.ts";
 import { agentIdentity, MovableClock, startRegistration, temporaryFolder } from "./support/fixture.ts";
 import { MemoryEnvelopes } from "./support/memory-envelopes.ts";

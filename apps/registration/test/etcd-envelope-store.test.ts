@@ -3,7 +3,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { createEtcdClient } from "@keelson/etcd-client";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { createEtcdEnvelopeStore } from "../src/etcd-envelope-store.ts";
+import { createEtcdEnvelopeStore } from "../src/bootstrap/etcd-envelope-store.ts";
 import { startRegistration, temporaryFolder } from "./support/fixture.ts";
 
 function hasEtcd(): boolean {

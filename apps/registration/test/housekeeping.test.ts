@@ -1,9 +1,9 @@
 import { nodePasswordSecret } from "@keelson/secret-format";
 import { ManualClock, silentLogger } from "@keelson/service";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { createBootstrapToken } from "../src/bootstrap-tokens.ts";
-import { Housekeeping } from "../src/housekeeping.ts";
-import { listRegisteredNodes, releaseNode } from "../src/registered-nodes.ts";
+import { Housekeeping } from "../src/nodes/housekeeping.ts";
+import { listRegisteredNodes, releaseNode } from "../src/nodes/registered-nodes.ts";
+import { createBootstrapToken } from "../src/tokens/bootstrap-tokens.ts";
 import { FakeCluster } from "./support/fake-cluster.ts";
 
 const name = (node: string): string => `${node}.node-password.k3s`;

@@ -1,7 +1,7 @@
 import { createCertificateRequest, generateEcKey } from "@keelson/pki";
 import { createLogger, errorMessage } from "@keelson/service";
 import { describe, expect, it } from "vitest";
-import { createBootstrapToken } from "../src/bootstrap-tokens.ts";
+import { createBootstrapToken } from "../src/tokens/bootstrap-tokens.ts";
 import { agentIdentity, startRegistration } from "./support/fixture.ts";
 import { MemoryEnvelopes } from "./support/memory-envelopes.ts";
 

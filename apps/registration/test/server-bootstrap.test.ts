@@ -5,7 +5,7 @@ import { grpcStatus, RpcError } from "@keelson/protocol/etcd";
 import { bootstrapKey, sealBootstrap } from "@keelson/secret-format";
 import { createLogger, ManualClock, silentLogger, withDefaults } from "@keelson/service";
 import { describe, expect, it } from "vitest";
-import { ClusterBootstrap } from "../src/cluster-bootstrap.ts";
+import { ClusterBootstrap } from "../src/bootstrap/cluster-bootstrap.ts";
 import { Registration } from "../src/registration.ts";
 import { serverPaths } from "../src/server-paths.ts";
 import { FakeCluster } from "./support/fake-cluster.ts";

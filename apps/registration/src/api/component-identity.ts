@@ -19,7 +19,7 @@ import {
   type Timer,
   writeFileAtomic,
 } from "@keelson/service";
-import { waitFor } from "../patience.ts";
+import { waitFor } from "../bootstrap/patience.ts";
 import { record, text } from "./calls.ts";
 import { componentBundles, componentCertificates, registrationClientFile } from "./component-certificates.ts";
 import { postMessage } from "./http-client.ts";

@@ -6,7 +6,7 @@ import type { TLSSocket } from "node:tls";
 import { addressOf, DerError, exportPrivateKey, generateEcKey, isDnsName, readCertificateRequest } from "@keelson/pki";
 import { type Authentication, groups, type Identity, type RegistrationClient } from "@keelson/protocol/supervisor";
 import { type Clock, errorMessage, KeelsonError, type Logger, readFileIfExists, type Service } from "@keelson/service";
-import type { ServerPki } from "../server-pki.ts";
+import type { ServerPki } from "../certificates/server-pki.ts";
 import { bytes, calls, record, strings, text } from "./calls.ts";
 import { componentBundles, componentCertificates } from "./component-certificates.ts";
 import {

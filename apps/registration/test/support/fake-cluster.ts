@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { SecretObject } from "@keelson/secret-format";
 import type { Clock } from "@keelson/service";
-import type { ClusterApi, NodeEvent, NodeObject } from "../../src/cluster-api.ts";
+import type { ClusterApi, NodeEvent, NodeObject } from "../../src/cluster/cluster-api.ts";
 
 /** The Kubernetes API as registration sees it, in memory, with switches for what can go wrong. */
 export class FakeCluster implements ClusterApi {

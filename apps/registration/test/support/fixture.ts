@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, type Dependencies, systemClock, withDefaults } from "@keelson/service";
 import { onTestFinished } from "vitest";
+import type { EnvelopeStore } from "../../src/bootstrap/envelope-store.ts";
 import type { RegistrationConfig } from "../../src/config.ts";
-import type { EnvelopeStore } from "../../src/envelope-store.ts";
 import { Registration } from "../../src/registration.ts";
 import { FakeCluster } from "./fake-cluster.ts";
 

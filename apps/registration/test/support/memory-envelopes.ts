@@ -1,4 +1,4 @@
-import type { EnvelopeStore, StoredValue } from "../../src/envelope-store.ts";
+import type { EnvelopeStore, StoredValue } from "../../src/bootstrap/envelope-store.ts";
 
 /** A datastore in memory, shared by the servers of a test. */
 export class MemoryEnvelopes implements EnvelopeStore {

@@ -1,7 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { type BootstrapData, type BootstrapPieceName, bootstrapPieces } from "@keelson/secret-format";
 import { errorCode, KeelsonError, type Logger, writeFileAtomic } from "@keelson/service";
-import type { ServerPaths } from "./server-paths.ts";
+import type { ServerPaths } from "../server-paths.ts";
 
 /** A file that is younger than the shared copy by this much is not overwritten: someone edited it on purpose. */
 const newerToleranceMs = 3_000;

@@ -14,8 +14,8 @@ import {
   formatBootstrapData,
 } from "@keelson/secret-format";
 import { KeelsonError, readFileIfExists } from "@keelson/service";
+import { serverPaths } from "../server-paths.ts";
 import { caPieces } from "./ca-rotation.ts";
-import { serverPaths } from "./server-paths.ts";
 
 /**
  * New CAs for a cluster, each signed by the one that it succeeds, in the form that `PUT /v1-k3s/cert/cacerts` takes. What

@@ -9,7 +9,7 @@ import {
   parseBootstrapTokenSecret,
 } from "@keelson/secret-format";
 import { KeelsonError } from "@keelson/service";
-import type { ClusterApi } from "./cluster-api.ts";
+import type { ClusterApi } from "../cluster/cluster-api.ts";
 
 export interface NewBootstrapToken {
   /** `id.secret`; drawn when left out. */

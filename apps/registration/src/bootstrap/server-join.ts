@@ -1,7 +1,7 @@
 import { clockSkew, compareCriticalConfig, type ServerConfig } from "@keelson/protocol/supervisor";
 import { type BootstrapData, parseBootstrapData } from "@keelson/secret-format";
 import { type Clock, errorMessage, KeelsonError, type Logger } from "@keelson/service";
-import { PinnedServer } from "./api/pinned-server.ts";
+import { PinnedServer } from "../api/pinned-server.ts";
 
 export interface ServerJoinOptions {
   /** Any running server, or the fixed registration address: `https://host:port`. */

@@ -11,7 +11,7 @@ import {
   secretsEqual,
 } from "@keelson/secret-format";
 import { errorCode, KeelsonError, readFileIfExists, writeFileAtomic } from "@keelson/service";
-import type { ServerPaths } from "./server-paths.ts";
+import type { ServerPaths } from "../server-paths.ts";
 
 export interface ConfiguredTokens {
   /** Server token; several when the cluster may still run on an older one, the first is the wanted one. */

@@ -20,7 +20,7 @@ import {
   verifyNodePassword,
 } from "@keelson/secret-format";
 import { type Clock, errorCode, errorMessage, KeelsonError, type Logger, readFileIfExists } from "@keelson/service";
-import type { ClusterApi } from "./cluster-api.ts";
+import type { ClusterApi } from "../cluster/cluster-api.ts";
 import { HashHardening } from "./hash-hardening.ts";
 import { HashQueue, QueueFull } from "./hash-queue.ts";
 import { parseNodeName } from "./node-names.ts";

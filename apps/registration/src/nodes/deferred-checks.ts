@@ -1,5 +1,5 @@
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
-import type { ClusterApi } from "./cluster-api.ts";
+import type { ClusterApi } from "../cluster/cluster-api.ts";
 import type { DeferredCheck, Verdict } from "./node-passwords.ts";
 
 const retryMs = 5_000;

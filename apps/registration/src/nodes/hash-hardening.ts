@@ -1,6 +1,6 @@
 import { hashNodePassword, nodePasswordSecret, nodePasswordSecretName } from "@keelson/secret-format";
 import { type Clock, errorMessage, type Logger } from "@keelson/service";
-import type { ClusterApi } from "./cluster-api.ts";
+import type { ClusterApi } from "../cluster/cluster-api.ts";
 
 /**
  * A storm is over when no node has asked for a certificate for this long. A thousand agents take each step of a join together,

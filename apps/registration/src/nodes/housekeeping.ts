@@ -1,7 +1,7 @@
 import { nodeOfPasswordSecret, nodePasswordSecretName, type SecretObject } from "@keelson/secret-format";
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
-import { sweepBootstrapTokens } from "./bootstrap-tokens.ts";
-import type { ClusterApi, NodeObject } from "./cluster-api.ts";
+import type { ClusterApi, NodeObject } from "../cluster/cluster-api.ts";
+import { sweepBootstrapTokens } from "../tokens/bootstrap-tokens.ts";
 
 const sweepPeriodMs = 60_000;
 /** A Secret without a Node is left alone this long: its kubelet may just be starting. */

@@ -15,7 +15,7 @@ import {
   refused,
 } from "@keelson/protocol/supervisor";
 import type { Clock } from "@keelson/service";
-import type { ClusterApi } from "./cluster-api.ts";
+import type { ClusterApi } from "../cluster/cluster-api.ts";
 import type { ServerPki } from "./server-pki.ts";
 
 export interface ListenerOptions {

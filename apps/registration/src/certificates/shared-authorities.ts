@@ -1,10 +1,10 @@
 import type { AuthorityName } from "@keelson/pki";
 import { type Answer, accepted } from "@keelson/protocol/supervisor";
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
-import type { Authenticator } from "./authenticator.ts";
+import type { ClusterBootstrap } from "../bootstrap/cluster-bootstrap.ts";
+import type { Authenticator } from "../tokens/authenticator.ts";
+import type { CredentialStore } from "../tokens/credentials.ts";
 import { replaceAuthorities } from "./ca-rotation.ts";
-import type { ClusterBootstrap } from "./cluster-bootstrap.ts";
-import type { CredentialStore } from "./credentials.ts";
 import type { LeafRenewal } from "./leaf-renewal.ts";
 import type { ServerPki } from "./server-pki.ts";
 

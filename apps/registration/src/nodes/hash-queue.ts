@@ -44,16 +44,19 @@ export class HashQueue {
       if (this.#waiting.length >= this.#options.maxWaiting) {
         throw new QueueFull(Math.max(1, Math.ceil(this.estimatedWaitMs / 2_000)));
       }
+      // Who finishes hands its place on, so that nobody slips in between.
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    } else {
+      this.#running++;
     }
-    this.#running++;
     const startedMs = performance.now();
     try {
       return await job();
     } finally {
       this.#averageMs += (performance.now() - startedMs - this.#averageMs) * 0.1;
-      this.#running--;
-      this.#waiting.shift()?.();
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#running--;
+      else next();
     }
   }
 }

@@ -1,6 +1,6 @@
 import { nodeOfPasswordSecret, nodePasswordSecretName } from "@keelson/secret-format";
 import { KeelsonError } from "@keelson/service";
-import type { ClusterApi } from "./cluster-api.ts";
+import type { ClusterApi } from "../cluster/cluster-api.ts";
 
 /** A node name that is taken. */
 export interface RegisteredNode {

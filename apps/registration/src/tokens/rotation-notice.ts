@@ -1,6 +1,6 @@
 import { openBootstrap, sealBootstrap } from "@keelson/secret-format";
 import { errorCode } from "@keelson/service";
-import type { EnvelopeStore } from "./envelope-store.ts";
+import type { EnvelopeStore } from "../bootstrap/envelope-store.ts";
 
 /** Where a server that rotates the token tells the others, for as long as they may need to hear of it. */
 export const rotationNoticeKey = "/keelson/token-rotation";

@@ -10,10 +10,10 @@ import {
   sealBootstrap,
 } from "@keelson/secret-format";
 import { type Clock, errorCode, KeelsonError, type Logger } from "@keelson/service";
+import type { ServerPaths } from "../server-paths.ts";
+import { openRotationNotice, rotationNoticeKey } from "../tokens/rotation-notice.ts";
 import { readBootstrapFiles, sameBootstrapContents, writeBootstrapFiles } from "./bootstrap-files.ts";
 import type { EnvelopeStore, StoredValue } from "./envelope-store.ts";
-import { openRotationNotice, rotationNoticeKey } from "./rotation-notice.ts";
-import type { ServerPaths } from "./server-paths.ts";
 
 const lockPollMs = 1_000;
 /** After this many looks at an empty envelope its maker is taken for dead. */

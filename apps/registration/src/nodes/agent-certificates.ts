@@ -17,8 +17,8 @@ import {
   refused,
 } from "@keelson/protocol/supervisor";
 import type { Clock, Logger } from "@keelson/service";
+import type { ServerPki } from "../certificates/server-pki.ts";
 import type { NodePasswords } from "./node-passwords.ts";
-import type { ServerPki } from "./server-pki.ts";
 
 /** More addresses than this in one request are a mistake or an attack. */
 const maxNodeAddresses = 32;

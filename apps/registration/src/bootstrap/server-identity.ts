@@ -1,15 +1,15 @@
 import type { ServerConfig } from "@keelson/protocol/supervisor";
 import { type Clock, KeelsonError, type Logger, readFileIfExists } from "@keelson/service";
+import type { ServerPki } from "../certificates/server-pki.ts";
+import { clusterSettings, configuredTokens, type RegistrationConfig } from "../config.ts";
+import type { CredentialStore } from "../tokens/credentials.ts";
 import { writeBootstrapFiles } from "./bootstrap-files.ts";
 import type { ClusterBootstrap } from "./cluster-bootstrap.ts";
 import { buildServerConfig } from "./cluster-config.ts";
-import { clusterSettings, configuredTokens, type RegistrationConfig } from "./config.ts";
-import type { CredentialStore } from "./credentials.ts";
 import type { EnvelopeStore } from "./envelope-store.ts";
 import { liveServers } from "./live-servers.ts";
 import { waitFor } from "./patience.ts";
 import { ServerJoin } from "./server-join.ts";
-import type { ServerPki } from "./server-pki.ts";
 
 /** What an identity that comes from elsewhere is made with. */
 interface IdentityDependencies {

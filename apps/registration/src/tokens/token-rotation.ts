@@ -4,12 +4,12 @@ import { access } from "node:fs/promises";
 import { type Answer, accepted, refused } from "@keelson/protocol/supervisor";
 import { type BootstrapData, parseToken, secretsEqual } from "@keelson/secret-format";
 import { type Clock, errorCode, errorMessage, KeelsonError, type Logger } from "@keelson/service";
-import { readBootstrapFiles } from "./bootstrap-files.ts";
-import type { ClusterBootstrap } from "./cluster-bootstrap.ts";
+import { readBootstrapFiles } from "../bootstrap/bootstrap-files.ts";
+import type { ClusterBootstrap } from "../bootstrap/cluster-bootstrap.ts";
+import type { EnvelopeStore } from "../bootstrap/envelope-store.ts";
+import type { ServerPaths } from "../server-paths.ts";
 import type { CredentialStore } from "./credentials.ts";
-import type { EnvelopeStore } from "./envelope-store.ts";
 import { leaveRotationNotice, openRotationNotice, rotationNoticeKey } from "./rotation-notice.ts";
-import type { ServerPaths } from "./server-paths.ts";
 
 const minLength = 8;
 

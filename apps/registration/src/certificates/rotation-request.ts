@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { serverCertificates } from "@keelson/pki";
 import { KeelsonError, readFileIfExists, writeFileAtomic } from "@keelson/service";
-import { serverPaths } from "./server-paths.ts";
+import { serverPaths } from "../server-paths.ts";
 
 /** A file in which the command line asks the server of the same data directory to renew leaves. */
 const requestFile = (dataDir: string): string => join(serverPaths(dataDir).tls, "rotate-requested");

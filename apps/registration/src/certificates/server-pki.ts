@@ -27,7 +27,7 @@ import {
   readFileIfExists,
   writeFileAtomic,
 } from "@keelson/service";
-import { type ServerPaths, serverPaths } from "./server-paths.ts";
+import { type ServerPaths, serverPaths } from "../server-paths.ts";
 
 export interface ServerPkiOptions {
   dataDir: string;

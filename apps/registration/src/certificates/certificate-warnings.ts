@@ -1,6 +1,6 @@
 import { type AuthorityName, authorityFiles, planRenewal } from "@keelson/pki";
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
-import type { ClusterApi } from "./cluster-api.ts";
+import type { ClusterApi } from "../cluster/cluster-api.ts";
 import type { ServerPki } from "./server-pki.ts";
 
 const checkPeriodMs = 3_600_000;
