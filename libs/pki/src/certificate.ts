@@ -17,15 +17,19 @@ export interface CertificateInfo {
   /** SubjectPublicKeyInfo. */
   publicKeyDer: Buffer;
   isCa: boolean;
+  /** CAs that may stand between this one and a leaf; undefined = any number. */
+  pathLength: number | undefined;
   /** Names of RFC 5280's bits, empty when the extension is missing. */
   keyUsage: readonly string[];
-  /** `server`, `client`, or the object identifier of another purpose. */
+  /** `server`, `client`, `any`, or the object identifier of another purpose. */
   extendedKeyUsage: readonly string[];
   dnsNames: readonly string[];
   /** Address bytes, 4 or 16 each. */
   ipAddresses: readonly Buffer[];
   subjectKeyId: Buffer | undefined;
   authorityKeyId: Buffer | undefined;
+  /** It must not be used by who does not know all that it says, and here is something that we do not know. */
+  unknownCritical: boolean;
 }
 
 const keyUsageNames = [
@@ -39,7 +43,13 @@ const keyUsageNames = [
   "encipherOnly",
   "decipherOnly",
 ];
-const purposes: Readonly<Record<string, string>> = { "1.3.6.1.5.5.7.3.1": "server", "1.3.6.1.5.5.7.3.2": "client" };
+const purposes: Readonly<Record<string, string>> = {
+  "1.3.6.1.5.5.7.3.1": "server",
+  "1.3.6.1.5.5.7.3.2": "client",
+  "2.5.29.37.0": "any",
+};
+/** Extensions of a CA that may be critical and restrict nothing of what is read here: names of hosts, policies, where CRLs are. */
+const irrelevant = new Set(["2.5.29.30", "2.5.29.31", "2.5.29.32", "2.5.29.33", "2.5.29.36", "2.5.29.54"]);
 
 /** Reads a certificate in DER, or the first one of a PEM text. Throws a DerError on anything else. */
 export function readCertificate(input: Uint8Array | string): CertificateInfo {
@@ -70,12 +80,14 @@ export function readCertificate(input: Uint8Array | string): CertificateInfo {
     notAfterMs,
     publicKeyDer,
     isCa: false,
+    pathLength: undefined,
     keyUsage: [],
     extendedKeyUsage: [],
     dnsNames: [],
     ipAddresses: [],
     subjectKeyId: undefined,
     authorityKeyId: undefined,
+    unknownCritical: false,
   };
   while (!body.done) {
     const field = body.next();
@@ -91,17 +103,16 @@ export function readBundle(pem: string): CertificateInfo[] {
     .map(({ der }) => readCertificate(der));
 }
 
+/** Whether `certificate` names `issuer` as its issuer, by name and key identifier. */
+export function isNamedIssuer(certificate: CertificateInfo, issuer: CertificateInfo): boolean {
+  if (!certificate.issuerDer.equals(issuer.subjectDer)) return false;
+  const [wanted, held] = [certificate.authorityKeyId, issuer.subjectKeyId];
+  return wanted === undefined || held === undefined || wanted.equals(held);
+}
+
 /** Whether `issuer` issued and signed `certificate`: names, key identifiers and signature. */
 export function isIssuedBy(certificate: CertificateInfo, issuer: CertificateInfo): boolean {
-  if (!certificate.issuerDer.equals(issuer.subjectDer)) return false;
-  const { authorityKeyId } = certificate;
-  if (
-    authorityKeyId !== undefined &&
-    issuer.subjectKeyId !== undefined &&
-    !authorityKeyId.equals(issuer.subjectKeyId)
-  ) {
-    return false;
-  }
+  if (!isNamedIssuer(certificate, issuer)) return false;
   try {
     return new X509Certificate(certificate.der).verify(new X509Certificate(issuer.der).publicKey);
   } catch {
@@ -137,7 +148,7 @@ function readExtensions(content: Buffer): Partial<CertificateInfo> {
   while (!list.done) {
     const extension = list.enter();
     const type = readOid(extension.expect(tags.oid));
-    extension.optional(tags.boolean); // critical
+    const critical = extension.optional(tags.boolean)?.content[0] === 0xff;
     const value = new DerReader(extension.expect(tags.octetString).content);
     switch (type) {
       case "2.5.29.15":
@@ -147,7 +158,7 @@ function readExtensions(content: Buffer): Partial<CertificateInfo> {
         found.extendedKeyUsage = readPurposes(value);
         break;
       case "2.5.29.19":
-        found.isCa = value.enter().optional(tags.boolean)?.content[0] === 0xff;
+        Object.assign(found, readBasicConstraints(value));
         break;
       case "2.5.29.14":
         found.subjectKeyId = value.expect(tags.octetString).content;
@@ -158,9 +169,22 @@ function readExtensions(content: Buffer): Partial<CertificateInfo> {
       case "2.5.29.17":
         Object.assign(found, readAlternativeNames(value));
         break;
+      default:
+        if (critical && !irrelevant.has(type)) found.unknownCritical = true;
     }
   }
   return found;
+}
+
+function readBasicConstraints(value: DerReader): Pick<CertificateInfo, "isCa" | "pathLength"> {
+  const constraints = value.enter();
+  const isCa = constraints.optional(tags.boolean)?.content[0] === 0xff;
+  const length = constraints.optional(tags.integer)?.content;
+  // A longer or negative number is nobody's: the strictest reading is the safe one.
+  return {
+    isCa,
+    pathLength: length === undefined ? undefined : length.length === 1 && length[0]! < 128 ? length[0] : 0,
+  };
 }
 
 function readKeyUsage(value: DerReader): string[] {

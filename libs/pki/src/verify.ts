@@ -1,17 +1,27 @@
-import { type CertificateInfo, isIssuedBy, readBundle, readCertificate } from "./certificate.ts";
+import { type CertificateInfo, isIssuedBy, isNamedIssuer, readBundle, readCertificate } from "./certificate.ts";
 
-export type CertificateRefusal = "unreadable" | "not-yet-valid" | "expired" | "wrong-purpose" | "unknown-authority";
+export type CertificateRefusal =
+  | "unreadable"
+  | "not-yet-valid"
+  | "expired"
+  | "wrong-purpose"
+  | "unknown-extension"
+  | "unknown-authority";
 
 export type VerifiedCertificate =
   | { ok: true; certificate: CertificateInfo }
   | { ok: false; reason: CertificateRefusal };
 
-/** Longest path from a leaf to a trusted certificate, and most certificates that are looked at. */
-const limits = { depth: 4, presented: 8 };
+/**
+ * Longest path from a leaf to a trusted certificate, most certificates that are looked at, and most signatures that are
+ * checked: certificates that all sign each other make paths without number, for anybody who connects.
+ */
+const limits = { depth: 4, presented: 8, signatures: 24 };
 
 /**
  * Verifies a presented chain (DER, leaf first) against a CA bundle as Go's x509 does: every certificate of the bundle is
- * trusted, each link must be valid now and signed, the leaf must allow the purpose (or name none). Never throws.
+ * trusted; each link must be valid now, signed, and allowed to sign at its place; the leaf and every CA below the trusted one
+ * must allow the purpose (or name none). Never throws.
  */
 export function verifyChain(
   presented: readonly Uint8Array[],
@@ -29,10 +39,11 @@ export function verifyChain(
   if (leaf === undefined) return { ok: false, reason: "unreadable" };
   if (leaf.notBeforeMs > nowMs) return { ok: false, reason: "not-yet-valid" };
   if (leaf.notAfterMs < nowMs) return { ok: false, reason: "expired" };
-  if (leaf.extendedKeyUsage.length > 0 && !leaf.extendedKeyUsage.includes(purpose)) {
-    return { ok: false, reason: "wrong-purpose" };
-  }
-  return reachesTrust(leaf, intermediates, bundle, nowMs, limits.depth)
+  if (!allows(leaf, purpose)) return { ok: false, reason: "wrong-purpose" };
+  if (leaf.unknownCritical) return { ok: false, reason: "unknown-extension" };
+  const usable = intermediates.filter((issuer) => maySign(issuer, nowMs) && allows(issuer, purpose));
+  const trusted = bundle.filter((issuer) => maySign(issuer, nowMs));
+  return new PathSearch(usable, trusted).reachesTrust(leaf)
     ? { ok: true, certificate: leaf }
     : { ok: false, reason: "unknown-authority" };
 }
@@ -42,26 +53,41 @@ export function readTrustBundle(pem: string): readonly CertificateInfo[] {
   return readBundle(pem);
 }
 
-function reachesTrust(
-  certificate: CertificateInfo,
-  intermediates: readonly CertificateInfo[],
-  bundle: readonly CertificateInfo[],
-  nowMs: number,
-  depth: number,
-): boolean {
-  const canSign = (issuer: CertificateInfo): boolean =>
-    issuer.isCa && issuer.notBeforeMs <= nowMs && issuer.notAfterMs >= nowMs && isIssuedBy(certificate, issuer);
-  if (bundle.some(canSign)) return true;
-  if (depth === 0) return false;
-  return intermediates.some(
-    (issuer) =>
-      canSign(issuer) &&
-      reachesTrust(
-        issuer,
-        intermediates.filter((other) => other !== issuer),
-        bundle,
-        nowMs,
-        depth - 1,
-      ),
-  );
+function allows({ extendedKeyUsage }: CertificateInfo, purpose: "client" | "server"): boolean {
+  return extendedKeyUsage.length === 0 || extendedKeyUsage.includes(purpose) || extendedKeyUsage.includes("any");
+}
+
+function maySign(issuer: CertificateInfo, nowMs: number): boolean {
+  const { isCa, keyUsage, notBeforeMs, notAfterMs, unknownCritical } = issuer;
+  const signs = isCa && (keyUsage.length === 0 || keyUsage.includes("keyCertSign"));
+  return signs && !unknownCritical && notBeforeMs <= nowMs && notAfterMs >= nowMs;
+}
+
+/** Looks for a path from a leaf over presented CAs to a trusted one. */
+class PathSearch {
+  readonly #trusted: readonly CertificateInfo[];
+  readonly #intermediates: readonly CertificateInfo[];
+  #signaturesLeft = limits.signatures;
+
+  constructor(intermediates: readonly CertificateInfo[], trusted: readonly CertificateInfo[]) {
+    this.#intermediates = intermediates;
+    this.#trusted = trusted;
+  }
+
+  /** `below`: the CAs between `certificate` and the leaf, with it. */
+  reachesTrust(certificate: CertificateInfo, below: readonly CertificateInfo[] = []): boolean {
+    const signs = (issuer: CertificateInfo): boolean => this.#signs(issuer, certificate, below.length);
+    if (this.#trusted.some(signs)) return true;
+    if (below.length === limits.depth) return false;
+    return this.#intermediates.some(
+      (issuer) => !below.includes(issuer) && signs(issuer) && this.reachesTrust(issuer, [...below, issuer]),
+    );
+  }
+
+  #signs(issuer: CertificateInfo, certificate: CertificateInfo, casBelow: number): boolean {
+    if (issuer.pathLength !== undefined && issuer.pathLength < casBelow) return false;
+    if (!isNamedIssuer(certificate, issuer) || this.#signaturesLeft === 0) return false;
+    this.#signaturesLeft--;
+    return isIssuedBy(certificate, issuer);
+  }
 }

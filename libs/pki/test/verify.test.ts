@@ -1,6 +1,6 @@
-import { createPublicKey } from "node:crypto";
+import { createPublicKey, X509Certificate } from "node:crypto";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import {
   Authority,
   createCaCertificate,
@@ -70,6 +70,22 @@ describe("verifying a presented certificate", () => {
     );
     const verified = verifyChain([readCertificate(forged).der, leaf], bundle, "client", nowMs);
     expect(verified).toEqual({ ok: false, reason: "unknown-authority" });
+  });
+
+  it("checks few signatures, however many paths the presented certificates make", async () => {
+    const key = await generateEcKey();
+    // Same name, same key: each of them signs each other and itself.
+    const ring = Array.from({ length: 7 }, () => readCertificate(createCaCertificate("evil", key, nowMs)).der);
+    const leaf = new Authority(createCaCertificate("evil", key, nowMs), key).issue(
+      { commonName: "system:admin", purposes: ["client"] },
+      createPublicKey(key),
+      nowMs,
+    );
+    const checks = vi.spyOn(X509Certificate.prototype, "verify");
+    const verified = verifyChain([readCertificate(leaf).der, ...ring], bundle, "client", nowMs);
+    expect(verified).toEqual({ ok: false, reason: "unknown-authority" });
+    expect(checks.mock.calls.length).toBeLessThanOrEqual(24);
+    checks.mockRestore();
   });
 
   it("never throws, whatever it is shown", () => {
