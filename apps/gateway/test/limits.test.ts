@@ -114,6 +114,19 @@ test("a body that stops arriving does not keep a place", async () => {
   socket.destroy();
 });
 
+test.each(["POST /ping", "POST /v1-k3s/config", "POST /static/x", "POST /version"])(
+  "%s with a body that never comes does not keep its connection",
+  async (request) => {
+    await using harness = await startHarness({
+      kubeApi: (_, res) => void res.end("early"),
+      config: { limits: { idleTimeoutMs: 300, bodyIdleTimeoutMs: 300 } },
+    });
+    const head = `${request} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab`;
+    expect(await raw(harness, head)).toMatch(/^HTTP\/1.1 \d\d\d /);
+  },
+  4_000,
+);
+
 test("TLS 1.2 and 1.3 are spoken with forward secrecy and authenticated encryption, and nothing older", async () => {
   await using harness = await startHarness();
   const ca = harness.registration.serverCa.bundlePem;
