@@ -73,4 +73,8 @@ async function startGateway(
     deps,
   );
   await lifecycle.run("gateway", gateway);
+  const unfollow = identity.onRenewed(() => {
+    gateway.refresh().catch((error: unknown) => deps.log.warn({ err: error }, "new CAs could not be taken up yet"));
+  });
+  lifecycle.onStop("CAs", unfollow);
 }

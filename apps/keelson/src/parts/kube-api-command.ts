@@ -28,8 +28,7 @@ async function startKubeApi(
   const names = ["kube-api", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
   const identity = await componentIdentity("kube-api", values, names, deps);
   await lifecycle.run("identity", identity);
-  const serving = identity.certificate("serving-kube-apiserver");
-  const client = { ca: identity.bundle("server-ca"), ...identity.certificate("client-kube-apiserver") };
+  const client = identity.liveTls("client-kube-apiserver");
   const gatewayUrl = values["gateway-url"];
   const kubeApi = createKubeApi(
     {
@@ -38,11 +37,10 @@ async function startKubeApi(
         {
           host: values["bind-address"],
           port: values["secure-port"],
-          tls: { ...serving, ca: identity.bundle("client-ca") + identity.bundle("request-header-ca") },
+          tls: identity.certificate("serving-kube-apiserver"),
         },
       ],
-      clientCaPem: identity.bundle("client-ca"),
-      requestHeaderCaPem: identity.bundle("request-header-ca"),
+      ...clientCas(identity),
       advertise: {
         address:
           values["advertise-address"] ?? hostAddresses().find((address) => !/^127\.|:/.test(address)) ?? "127.0.0.1",
@@ -59,6 +57,15 @@ async function startKubeApi(
     deps,
   );
   await lifecycle.run("kube-api", kubeApi);
+  const unfollow = identity.onRenewed(() =>
+    kubeApi.renewTls({ ...clientCas(identity), serving: identity.certificate("serving-kube-apiserver") }),
+  );
+  lifecycle.onStop("certificates", unfollow);
+}
+
+/** Whom the API believes: clients, and the front proxies that name others. */
+function clientCas(identity: ComponentIdentity): { clientCaPem: string; requestHeaderCaPem: string } {
+  return { clientCaPem: identity.bundle("client-ca"), requestHeaderCaPem: identity.bundle("request-header-ca") };
 }
 
 /** The datastore with the given files; over TLS without them, the cluster's own etcd certificates are taken. */

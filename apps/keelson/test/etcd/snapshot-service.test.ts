@@ -20,8 +20,16 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 /** A cluster whose snapshots are random pages and the digest that etcd appends, cut short on request. */
-function service(options: { cutBytes?: number } = {}): SnapshotService {
+function service(options: { cutBytes?: number; schedule?: string; isLearner?: boolean } = {}): SnapshotService {
   const cluster = {
+    status: async () => ({
+      memberId: 1n,
+      leaderId: 1n,
+      isLearner: options.isLearner ?? false,
+      raftAppliedIndex: 1,
+      dbSizeBytes: 1,
+      version: "3.4.23",
+    }),
     async *snapshot() {
       const pages = randomBytes(4_096);
       const whole = Buffer.concat([pages, createHash("sha256").update(pages).digest()]);
@@ -33,7 +41,7 @@ function service(options: { cutBytes?: number } = {}): SnapshotService {
     inventory = snapshots;
   };
   return new SnapshotService(
-    { directory, nodeName: "server-1", schedule: "", retention: 2 },
+    { directory, nodeName: "server-1", schedule: options.schedule ?? "", retention: 2 },
     { log: silentLogger, clock, cluster, onChange },
   );
 }
@@ -52,6 +60,32 @@ test("retention keeps the newest scheduled ones and all that have another name",
     expect.stringMatching(/^before-upgrade-server-1-\d+$/),
   ]);
   expect(inventory).toHaveLength(3);
+});
+
+test("snapshots are taken when the schedule says so, and the oldest go", async () => {
+  const snapshots = service({ schedule: "0 * * * *" });
+  await snapshots.start();
+  const taken: string[][] = [];
+  for (let hour = 0; hour < 4; hour++) {
+    clock.advance(59 * 60_000);
+    expect(inventory.map(({ name }) => name)).toEqual(taken.at(-1) ?? []);
+    clock.advance(60_000);
+    await expect.poll(() => inventory[0]?.createdAtMs).toBe(clock.now());
+    await expect.poll(() => inventory.length).toBe(Math.min(2, hour + 1));
+    taken.push(inventory.map(({ name }) => name));
+  }
+  expect(new Set(taken.flat()).size).toBe(4);
+  await snapshots.stop();
+  clock.advance(24 * 3_600_000);
+  expect(inventory.map(({ name }) => name)).toEqual(taken.at(-1));
+});
+
+test("a learner takes none on schedule: it may be far behind", async () => {
+  const snapshots = service({ schedule: "0 * * * *", isLearner: true });
+  await snapshots.start();
+  clock.advance(48 * 3_600_000);
+  await snapshots.stop();
+  expect(await snapshots.list()).toEqual([]);
 });
 
 test("a snapshot that ends early is refused and leaves no file", async () => {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type Clock, errorMessage, type Logger, type Service } from "@keelson/service";
+import { type Clock, errorMessage, type Logger, type Service, type Timer } from "@keelson/service";
 import type { EtcdClusterApi } from "../cluster-api.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { expiredSnapshots, type Snapshot } from "./snapshot-name.ts";
@@ -29,13 +29,15 @@ export interface SnapshotServiceDependencies {
 }
 
 export const defaultSchedule = "0 */12 * * *";
+/** How often the clock is compared with the schedule: it may be set, and the host may sleep. */
+const scheduleCheckMs = 1_000;
 
 /** Takes, lists and gives up snapshots, by hand and on schedule. */
 export class SnapshotService implements Service {
   readonly #config: SnapshotConfig;
   readonly #deps: SnapshotServiceDependencies;
   readonly #store: SnapshotStore;
-  #job: { stop(): void } | undefined;
+  #schedule: Timer | undefined;
   #running: Promise<unknown> = Promise.resolve();
 
   constructor(config: SnapshotConfig, deps: SnapshotServiceDependencies) {
@@ -49,11 +51,25 @@ export class SnapshotService implements Service {
     const schedule = this.#config.schedule ?? defaultSchedule;
     if (schedule === "") return;
     const { Cron } = await import("croner");
-    this.#job = new Cron(schedule, { unref: true, protect: true }, () => this.#saveOnSchedule());
+    const cron = new Cron(schedule, { paused: true });
+    const { clock } = this.#deps;
+    const nextMs = (): number => cron.nextRun(new Date(clock.now()))?.getTime() ?? Number.POSITIVE_INFINITY;
+    let dueMs = nextMs();
+    let isSaving = false;
+    this.#schedule = clock.setInterval(() => {
+      if (clock.now() < dueMs) return;
+      dueMs = nextMs();
+      // One that takes longer than its period is not joined by the next.
+      if (isSaving) return;
+      isSaving = true;
+      void this.#saveOnSchedule().finally(() => {
+        isSaving = false;
+      });
+    }, scheduleCheckMs);
   }
 
   async stop(): Promise<void> {
-    this.#job?.stop();
+    this.#schedule?.cancel();
     await this.#running.catch(() => {});
   }
 
