@@ -1,29 +1,9 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, type Server, type ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { createKubeClient, type KubeClient } from "@keelson/kube-client";
 import { silentLogger, systemClock } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NodeTable } from "../src/tunnel/egress/node-table.ts";
 import { type EgressMode, routeOf } from "../src/tunnel/egress/route.ts";
-
-function node(name: string, ip: string, egress: boolean, kubeletPort = 10_250) {
-  const labels = egress ? { "egress.k3s.io/cluster": "true" } : {};
-  const status = {
-    addresses: [
-      { type: "Hostname", address: name },
-      { type: "InternalIP", address: ip },
-    ],
-    daemonEndpoints: { kubeletEndpoint: { Port: kubeletPort } },
-  };
-  return { metadata: { name, labels, resourceVersion: "1" }, status };
-}
-
-function pod(name: string, nodeName: string, podIP: string, hostNetwork = false) {
-  const metadata = { name, namespace: "default", resourceVersion: "1" };
-  return { metadata, spec: { nodeName, hostNetwork }, status: { podIP, podIPs: [{ ip: podIP }] } };
-}
+import { type ClusterApi, node, pod, startClusterApi } from "./support/cluster-api.ts";
 
 const lists: Readonly<Record<string, unknown[]>> = {
   nodes: [node("labelled", "10.0.0.1", true), node("plain", "10.0.0.2", false, 10_259)],
@@ -34,41 +14,23 @@ const lists: Readonly<Record<string, unknown[]>> = {
   ],
 };
 
-let directory: string;
-let server: Server;
+let api: ClusterApi;
 let client: KubeClient;
-const watches = new Map<string, ServerResponse>();
-const listed = new Set<string>();
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "keelson-egress-"));
-  server = createServer((req, res) => {
-    const { pathname, searchParams } = new URL(req.url!, "http://api");
-    const plural = pathname.split("/").at(-1)!;
-    res.setHeader("content-type", "application/json");
-    if (searchParams.has("watch")) {
-      watches.set(plural, res);
-      return res.flushHeaders();
-    }
-    listed.add(plural);
-    res.end(JSON.stringify({ kind: "List", metadata: { resourceVersion: "1" }, items: lists[plural] }));
-  });
-  const socketPath = join(directory, "api.sock");
-  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
-  client = createKubeClient({ socketPath });
+  api = await startClusterApi(lists);
+  client = createKubeClient({ socketPath: api.socketPath });
 });
 
 afterAll(async () => {
   client.close();
-  server.closeAllConnections();
-  server.close();
-  await rm(directory, { recursive: true });
+  await api[Symbol.asyncDispose]();
 });
 
 /** The table of a mode when it has seen the API, and what becomes of a target by it. */
 async function routesOf(mode: EgressMode) {
-  listed.clear();
-  watches.clear();
+  api.listed.clear();
+  api.watches.clear();
   const table = new NodeTable(client, mode, { log: silentLogger, clock: systemClock });
   table.start();
   await expect.poll(() => table.nodeByName("labelled")).toBeDefined();
@@ -92,7 +54,7 @@ describe.each(["agent", "pod", "cluster"] as const)("egress mode %s", (mode) => 
     // Without the label its agent would refuse, and a stock one would close its whole tunnel.
     expect(route("10.42.1.5", 8_080)).toBe("direct");
     expect(route("10.43.0.10", 53)).toBe("direct");
-    expect([...listed].sort()).toEqual(tunnelsPods ? ["nodes", "pods"] : ["nodes"]);
+    expect([...api.listed].sort()).toEqual(tunnelsPods ? ["nodes", "pods"] : ["nodes"]);
     table.stop();
   });
 });
@@ -106,9 +68,9 @@ test("in mode disabled nothing is tunnelled: a node's name leads to its address"
 
 test("a pod that goes, and a node that takes another address, are followed", async () => {
   const { table, route } = await routesOf("cluster");
-  await expect.poll(() => watches.size).toBe(2);
+  await expect.poll(() => api.watches.size).toBe(2);
   const send = (plural: string, type: string, object: unknown): void => {
-    watches.get(plural)!.write(`${JSON.stringify({ type, object })}\n`);
+    api.watches.get(plural)!.write(`${JSON.stringify({ type, object })}\n`);
   };
   send("pods", "DELETED", {
     ...pod("web", "labelled", "10.42.0.5"),
