@@ -1,14 +1,13 @@
-import { fork } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { TunnelSession, TunnelStream } from "@keelson/protocol/tunnel";
 import { runAgentPart, writeBulk } from "./tunnel/agent-part.ts";
+import { fillCompileCache, forkPart } from "./tunnel/fork-part.ts";
 import { openLink } from "./tunnel/link.ts";
 import { rawDownload, runRawPart } from "./tunnel/raw-part.ts";
 
@@ -45,14 +44,16 @@ export async function run(args: string[]): Promise<number> {
   const [argument] = args;
   if (argument === "--part=agent") return runAgentPart();
   if (argument === "--part=raw") return runRawPart();
+  if (argument === "--part=none") return 0;
   if (argument?.startsWith("--scenario=")) {
     await scenarios[argument.slice("--scenario=".length)]!((what, value, bar) => process.send!({ what, value, bar }));
     return 0;
   }
+  await fillCompileCache();
   let met = true;
   for (const name of Object.keys(scenarios)) {
     if (argument !== undefined && argument !== name) continue;
-    const child = fork(join(import.meta.dirname, "cli.ts"), ["tunnel", `--scenario=${name}`]);
+    const child = forkPart(`--scenario=${name}`);
     child.on("message", ({ what, value, bar }: Row) => {
       met &&= bar?.met ?? true;
       const verdict = bar === undefined ? "" : `  (bar ${bar.text}) ${bar.met ? "met" : "MISSED"}`;
@@ -69,7 +70,7 @@ type Add = (what: string, value: string, bar?: Row["bar"]) => void;
 // ---- single-stream throughput -----------------------------------------------------------------------------------------
 
 async function throughput(add: Add): Promise<void> {
-  const raw = await rawDownload(join(import.meta.dirname, "cli.ts"), bulkMiB, rounds);
+  const raw = await rawDownload(bulkMiB, rounds);
   add("raw loopback TCP", `${raw.toFixed(0)} MiB/s`);
   for (const tls of [false, true]) {
     await using link = await openLink({ tls });

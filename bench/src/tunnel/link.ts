@@ -1,13 +1,13 @@
-import { type ChildProcess, fork } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { createPublicKey } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import { Authority, createCaCertificate, exportPrivateKey, generateEcKey } from "@keelson/pki";
 import { allCapabilities, noCapabilities, TunnelSession } from "@keelson/protocol/tunnel";
 import { systemClock } from "@keelson/service";
 import type { AgentOrder } from "./agent-part.ts";
+import { forkPart } from "./fork-part.ts";
 
 export interface Link extends AsyncDisposable {
   sessions: TunnelSession[];
@@ -73,7 +73,7 @@ async function slowPath(port: number, delayMs: number): Promise<{ port: number; 
 }
 
 async function startAgent(): Promise<ChildProcess> {
-  const child = fork(join(import.meta.dirname, "..", "cli.ts"), ["tunnel", "--part=agent"]);
+  const child = forkPart("--part=agent");
   await once(child, "message");
   return child;
 }

@@ -1,6 +1,6 @@
-import { fork } from "node:child_process";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
+import { forkPart } from "./fork-part.ts";
 
 const chunk = Buffer.alloc(256 * 1024, 0x62);
 
@@ -29,8 +29,8 @@ export async function runRawPart(): Promise<number> {
 }
 
 /** Downloads from a raw part in another process; the best of `rounds` in MiB/s. */
-export async function rawDownload(cli: string, mebibytes: number, rounds: number): Promise<number> {
-  const child = fork(cli, ["tunnel", "--part=raw"]);
+export async function rawDownload(mebibytes: number, rounds: number): Promise<number> {
+  const child = forkPart("--part=raw");
   const [port] = (await once(child, "message")) as [number];
   const speeds: number[] = [];
   for (let round = 0; round < rounds; round++) {
