@@ -13,7 +13,7 @@ import {
   type Service,
   withDefaults,
 } from "@keelson/service";
-import { RequestAuthenticator } from "./auth/authenticate.ts";
+import { RequestAuthenticator, type TrustedCas } from "./auth/authenticate.ts";
 import { Authorizer } from "./auth/authorizer.ts";
 import { BootstrapTokens } from "./auth/bootstrap-tokens.ts";
 import { NodeRestriction } from "./auth/node-restriction.ts";
@@ -62,6 +62,8 @@ export interface KubeApi extends Service {
   readonly health: Health;
   /** After start: the address of each listener, in the order of the configuration. */
   readonly addresses: readonly (AddressInfo | string | null)[];
+  /** Serves with this certificate and believes these CAs from now on; open connections stay, and are judged anew. */
+  renewTls(material: TrustedCas & { serving: { cert: string; key: string } }): void;
 }
 
 export function createKubeApi(config: KubeApiConfig, deps?: Partial<Dependencies>): KubeApi {
@@ -80,6 +82,7 @@ class KubeApiService implements KubeApi {
   readonly #etcd: EtcdClient;
   readonly #context: ApiContext;
   readonly #clusterIps: ClusterIps;
+  readonly #authenticator: RequestAuthenticator;
   readonly #dispatcher: Dispatcher;
   readonly #authorizer: Authorizer;
   readonly #nodes: KubeletConnections;
@@ -104,15 +107,16 @@ class KubeApiService implements KubeApi {
     this.#nodes = new KubeletConnections(store, catalog, { egress: config.egress, kubelet: config.kubelet });
     const tokens = this.#tokens();
     this.#authorizer = new Authorizer(this.#context, deps.log);
+    this.#authenticator = new RequestAuthenticator({
+      clientCaPem: config.clientCaPem,
+      requestHeaderCaPem: config.requestHeaderCaPem,
+      requestHeaderNames: ["system:auth-proxy"],
+      tokens,
+      bootstrapTokens: new BootstrapTokens(store, catalog, deps.clock),
+    });
     this.#dispatcher = new Dispatcher({
       context: this.#context,
-      authenticator: new RequestAuthenticator({
-        clientCaPem: config.clientCaPem,
-        requestHeaderCaPem: config.requestHeaderCaPem,
-        requestHeaderNames: ["system:auth-proxy"],
-        tokens,
-        bootstrapTokens: new BootstrapTokens(store, catalog, deps.clock),
-      }),
+      authenticator: this.#authenticator,
       authorizer: this.#authorizer,
       tokens,
       discovery: new Discovery(
@@ -138,6 +142,13 @@ class KubeApiService implements KubeApi {
 
   get addresses(): readonly (AddressInfo | string | null)[] {
     return this.#listeners.map((listener) => listener.address);
+  }
+
+  renewTls({ serving, ...cas }: TrustedCas & { serving: { cert: string; key: string } }): void {
+    this.#authenticator.trust(cas);
+    for (const listener of this.#listeners) {
+      listener.setTls({ ...serving, ca: cas.clientCaPem + cas.requestHeaderCaPem });
+    }
   }
 
   async start(): Promise<void> {

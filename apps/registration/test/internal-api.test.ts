@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { ComponentIdentity, type ComponentIdentityOptions } from "../src/api/component-identity.ts";
 import { createRegistrationHttpClient, postMessage } from "../src/api/http-client.ts";
 import { decodeMessage, encodeMessage, methodPath } from "../src/api/wire.ts";
+import { createSuccessorCas } from "../src/certificates/ca-successors.ts";
 import { agentIdentity, startRegistration, temporaryFolder } from "./support/fixture.ts";
 
 const listen = { internalApi: { host: "127.0.0.1", port: 0 } };
@@ -126,15 +127,56 @@ describe("registration apart from the gateway", () => {
     const options = { token: registration.serverToken, directory: await temporaryFolder() };
     const first = await enrol(url, options, clock);
     const before = first.registrationTls.cert;
-    const renewed = new Promise<void>((resolve) => first.onRenewed(resolve));
+    let renewals = 0;
+    first.onRenewed(() => renewals++);
     clock.advance(250 * dayMs);
-    await renewed;
+    await expect
+      .poll(() => {
+        clock.advance(5_000);
+        return renewals;
+      })
+      .toBe(1);
     expect(first.registrationTls.cert).not.toBe(before);
     // A restart finds them and asks nobody.
     await registration.stop();
     const { token: _, ...withoutToken } = options;
     const second = await enrol(url, withoutToken, clock);
     expect(second.registrationTls).toEqual(first.registrationTls);
+  });
+
+  it("is followed by its components within seconds when the CAs are replaced", async () => {
+    const { registration, dataDir } = await startRegistration(listen);
+    const url = `https://127.0.0.1:${registration.internalPort}`;
+    const clock = new ManualClock(Date.now());
+    const options = {
+      token: registration.serverToken,
+      component: "kube-api",
+      directory: await temporaryFolder(),
+    } as const;
+    const api = await enrol(url, options, clock);
+    const live = api.liveTls("client-kube-apiserver");
+    const before = { ...live };
+    const successors = await createSuccessorCas(dataDir, Date.now());
+    expect((await registration.replaceCas(successors, false)).ok).toBe(true);
+    const told = new Promise<void>((resolve) => api.onRenewed(resolve));
+    clock.advance(5_000);
+    await told;
+    const bundles = await registration.caBundles();
+    expect([live.ca, api.bundle("client-ca")]).toEqual([bundles.serverCaPem, bundles.clientCaPem]);
+    expect(live.cert).not.toBe(before.cert);
+    const issuer = readCertificate(bundles.clientCaPem).commonName;
+    expect(readCertificate(live.cert).issuerCommonName).toBe(issuer);
+    // Who is no part of the control plane is told nothing here.
+    const admin = await registration.readCertificate("client-admin");
+    const asked = postMessage({
+      url,
+      path: "/v1/bundles",
+      message: {},
+      ca: bundles.serverCaPem,
+      cert: admin.certPem,
+      key: admin.keyPem,
+    });
+    await expect(asked).rejects.toMatchObject({ status: 403 });
   });
 
   it("turns away whoever shows nothing, an unknown method and a body without end", async () => {

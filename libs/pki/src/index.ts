@@ -20,4 +20,10 @@ export {
   serverCertificates,
   sharedKubeletKeys,
 } from "./server-certificates.ts";
-export { type CertificateRefusal, readTrustBundle, type VerifiedCertificate, verifyChain } from "./verify.ts";
+export {
+  type CertificateRefusal,
+  presentedChain,
+  readTrustBundle,
+  type VerifiedCertificate,
+  verifyChain,
+} from "./verify.ts";

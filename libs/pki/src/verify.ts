@@ -1,3 +1,4 @@
+import type { X509Certificate } from "node:crypto";
 import { type CertificateInfo, isIssuedBy, isNamedIssuer, readBundle, readCertificate } from "./certificate.ts";
 
 export type CertificateRefusal =
@@ -46,6 +47,17 @@ export function verifyChain(
   return new PathSearch(usable, trusted).reachesTrust(leaf)
     ? { ok: true, certificate: leaf }
     : { ok: false, reason: "unknown-authority" };
+}
+
+/** What a peer presented, leaf first (DER), as far as Node put it in order; no more than anybody's chain is long. */
+export function presentedChain(leaf: X509Certificate): Uint8Array[] {
+  const chain: Uint8Array[] = [];
+  let current: X509Certificate | undefined = leaf;
+  while (current !== undefined && chain.length < limits.presented) {
+    chain.push(current.raw);
+    current = current.issuerCertificate === current ? undefined : current.issuerCertificate;
+  }
+  return chain;
 }
 
 /** Reads a trust bundle once, for many verifications. Throws a DerError when it holds something else. */

@@ -1,6 +1,6 @@
-import { createHash, type X509Certificate } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { type CertificateInfo, readTrustBundle, verifyChain } from "@keelson/pki";
+import { type CertificateInfo, presentedChain, readTrustBundle, verifyChain } from "@keelson/pki";
 import type { Clock } from "@keelson/service";
 
 /** Who a verified client certificate speaks for: CN is the user, every O a group. */
@@ -21,8 +21,6 @@ interface Peer {
   generation: number;
 }
 
-/** Certificates of a peer that are looked at; nobody's chain is longer. */
-const maxPresented = 6;
 /** Certificates whose verification is remembered, and for how long: an agent opens a connection for every request. */
 const maxRemembered = 4_096;
 const rememberedMs = 600_000;
@@ -98,16 +96,6 @@ export class PeerIdentities {
     if (![user, ...groups].every(survivesHeader)) return { rejected: "name-not-forwardable" };
     return { identity: { user, groups, notAfterMs } };
   }
-}
-
-function presentedChain(leaf: X509Certificate): Uint8Array[] {
-  const chain: Uint8Array[] = [];
-  let current: X509Certificate | undefined = leaf;
-  while (current !== undefined && chain.length < maxPresented) {
-    chain.push(current.raw);
-    current = current.issuerCertificate === current ? undefined : current.issuerCertificate;
-  }
-  return chain;
 }
 
 /** Blanks at the ends and control characters would not arrive as sent in an HTTP header: another name would. */

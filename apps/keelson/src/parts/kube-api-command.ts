@@ -37,7 +37,10 @@ async function startKubeApi(
         {
           host: values["bind-address"],
           port: values["secure-port"],
-          tls: identity.certificate("serving-kube-apiserver"),
+          tls: {
+            ...identity.certificate("serving-kube-apiserver"),
+            ca: identity.bundle("client-ca") + identity.bundle("request-header-ca"),
+          },
         },
       ],
       ...clientCas(identity),

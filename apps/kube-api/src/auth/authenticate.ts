@@ -1,20 +1,36 @@
-import { X509Certificate } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
+import { type CertificateInfo, presentedChain, readTrustBundle, verifyChain } from "@keelson/pki";
 import { apiErrors } from "../http/api-error.ts";
 import type { BootstrapTokens } from "./bootstrap-tokens.ts";
 import type { ServiceAccountTokens } from "./service-account-tokens.ts";
 import { admin, anonymous, groups, type User } from "./user.ts";
 
-export interface AuthenticatorConfig {
+/** Whose certificates are believed. */
+export interface TrustedCas {
   /** PEM bundle that verifies client certificates: CN is the user, O the groups. */
   clientCaPem: string;
   /** PEM bundle that verifies the front proxy, whose X-Remote-* headers are believed. */
   requestHeaderCaPem: string;
+}
+
+export interface AuthenticatorConfig extends TrustedCas {
   /** Common names a front-proxy certificate may have. */
   requestHeaderNames: readonly string[];
   tokens: ServiceAccountTokens | undefined;
   bootstrapTokens: BootstrapTokens;
+}
+
+/** Who is at the other end of a TLS connection. */
+interface Peer {
+  /** DER, leaf first; empty without a certificate. */
+  chain: readonly Uint8Array[];
+  user: User | undefined;
+  isProxy: boolean;
+  /** The verdict holds until then (milliseconds since the epoch). */
+  untilMs: number;
+  /** The CAs that it was found with. */
+  generation: number;
 }
 
 /**
@@ -22,15 +38,23 @@ export interface AuthenticatorConfig {
  * X-Remote-* headers or is the administrator. On TLS: front proxy, client certificate, bearer token, else anonymous.
  */
 export class RequestAuthenticator {
-  readonly #clientCas: readonly X509Certificate[];
-  readonly #proxyCas: readonly X509Certificate[];
   readonly #config: AuthenticatorConfig;
-  readonly #peers = new WeakMap<object, { user: User | undefined; isProxy: boolean }>();
+  #clientCas: readonly CertificateInfo[] = [];
+  #proxyCas: readonly CertificateInfo[] = [];
+  /** Goes up when other CAs are trusted: every connection is then judged again. */
+  #generation = 0;
+  readonly #peers = new WeakMap<object, Peer>();
 
   constructor(config: AuthenticatorConfig) {
     this.#config = config;
-    this.#clientCas = parseBundle(config.clientCaPem);
-    this.#proxyCas = parseBundle(config.requestHeaderCaPem);
+    this.trust(config);
+  }
+
+  /** Believes the certificates of these CAs from now on, on open connections too. */
+  trust({ clientCaPem, requestHeaderCaPem }: TrustedCas): void {
+    this.#clientCas = readTrustBundle(clientCaPem);
+    this.#proxyCas = readTrustBundle(requestHeaderCaPem);
+    this.#generation++;
   }
 
   async authenticate(request: IncomingMessage, isTrustedSocket: boolean): Promise<User> {
@@ -44,22 +68,28 @@ export class RequestAuthenticator {
     return (await this.#bearer(request)) ?? anonymous;
   }
 
-  /** The identity of a connection, found once. */
-  #peer(socket: TLSSocket): { user: User | undefined; isProxy: boolean } {
+  /** The identity of a connection: found once, until its certificate ends or other CAs are trusted. */
+  #peer(socket: TLSSocket): Peer {
     const known = this.#peers.get(socket);
-    if (known !== undefined) return known;
-    const certificate = socket.getPeerX509Certificate?.();
-    const result = certificate === undefined ? { user: undefined, isProxy: false } : this.#identify(certificate);
-    this.#peers.set(socket, result);
-    return result;
+    const nowMs = Date.now();
+    if (known !== undefined && known.generation === this.#generation && known.untilMs >= nowMs) return known;
+    const chain = known?.chain ?? chainOf(socket);
+    const peer = { chain, generation: this.#generation, ...this.#identify(chain, nowMs) };
+    this.#peers.set(socket, peer);
+    return peer;
   }
 
-  #identify(certificate: X509Certificate): { user: User | undefined; isProxy: boolean } {
-    const subject = subjectOf(certificate);
-    const isProxy =
-      isIssuedBy(certificate, this.#proxyCas) && this.#config.requestHeaderNames.includes(subject.commonName);
-    if (!isIssuedBy(certificate, this.#clientCas)) return { user: undefined, isProxy };
-    return { user: { name: subject.commonName, groups: [...subject.organizations, groups.authenticated] }, isProxy };
+  #identify(chain: readonly Uint8Array[], nowMs: number): Omit<Peer, "chain" | "generation"> {
+    const nobody = { user: undefined, isProxy: false, untilMs: Number.POSITIVE_INFINITY };
+    if (chain.length === 0) return nobody;
+    const asProxy = verifyChain(chain, this.#proxyCas, "client", nowMs);
+    const asClient = verifyChain(chain, this.#clientCas, "client", nowMs);
+    const certificate = asProxy.ok ? asProxy.certificate : asClient.ok ? asClient.certificate : undefined;
+    if (certificate === undefined) return nobody;
+    const { commonName: name, organizations, notAfterMs: untilMs } = certificate;
+    const isProxy = asProxy.ok && this.#config.requestHeaderNames.includes(name);
+    const isUser = asClient.ok && name !== "";
+    return { user: isUser ? { name, groups: [...organizations, groups.authenticated] } : undefined, isProxy, untilMs };
   }
 
   async #bearer(request: IncomingMessage): Promise<User | undefined> {
@@ -111,23 +141,8 @@ function decoded(text: string): string {
   }
 }
 
-function parseBundle(pem: string): X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => new X509Certificate(block));
-}
-
-function isIssuedBy(certificate: X509Certificate, authorities: readonly X509Certificate[]): boolean {
-  const now = Date.now();
-  if (now < Date.parse(certificate.validFrom) || now > Date.parse(certificate.validTo)) return false;
-  return authorities.some((ca) => certificate.checkIssued(ca) && certificate.verify(ca.publicKey));
-}
-
-function subjectOf(certificate: X509Certificate): { commonName: string; organizations: string[] } {
-  const organizations: string[] = [];
-  let commonName = "";
-  for (const line of certificate.subject.split("\n")) {
-    if (line.startsWith("CN=")) commonName = line.slice(3);
-    if (line.startsWith("O=")) organizations.push(line.slice(2));
-  }
-  return { commonName, organizations };
+/** Node hands out a peer's certificates only once per connection. */
+function chainOf(socket: TLSSocket): readonly Uint8Array[] {
+  const leaf = socket.getPeerX509Certificate?.();
+  return leaf === undefined ? [] : presentedChain(leaf);
 }

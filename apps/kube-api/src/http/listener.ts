@@ -6,9 +6,14 @@ import type { Duplex } from "node:stream";
 import type { Service } from "@keelson/service";
 
 /** Where the API listens: a Unix socket whose peer is trusted, or TLS with client certificates. */
-export type ListenTarget =
-  | { socketPath: string }
-  | { host: string; port: number; tls: { cert: string; key: string; ca: string } };
+export type ListenTarget = { socketPath: string } | { host: string; port: number; tls: ListenTls };
+
+/** PEM: the serving certificate, its key, and the CAs whose names clients are told. */
+export interface ListenTls {
+  cert: string;
+  key: string;
+  ca: string;
+}
 
 export interface ListenerHandlers {
   request(request: IncomingMessage, response: ServerResponse, isTrusted: boolean): void;
@@ -59,6 +64,11 @@ export class Listener implements Service {
     });
     // A broken handshake is that client's problem alone.
     this.#server.on("tlsClientError", (_error, socket) => socket.destroy());
+  }
+
+  /** New connections get this certificate and are asked for one of these CAs; nothing changes on a Unix socket. */
+  setTls(tls: ListenTls): void {
+    if ("setSecureContext" in this.#server) this.#server.setSecureContext(tls);
   }
 
   get address(): AddressInfo | string | null {

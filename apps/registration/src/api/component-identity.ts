@@ -24,7 +24,7 @@ import { record, text } from "./calls.ts";
 import { componentBundles, componentCertificates, registrationClientFile } from "./component-certificates.ts";
 import { postMessage } from "./http-client.ts";
 import { basicAuthorization, downloadCa } from "./https-call.ts";
-import { type ComponentName, enrolPath } from "./wire.ts";
+import { bundlesPath, type ComponentName, enrolPath } from "./wire.ts";
 
 export interface ComponentIdentityOptions {
   component: ComponentName;
@@ -39,11 +39,14 @@ export interface ComponentIdentityOptions {
   directory: string;
 }
 
-const checkPeriodMs = 3_600_000;
+/** How soon new CAs are taken up, and certificates renewed that are due. */
+const checkPeriodMs = 5_000;
+/** How often it is said that certificates cannot be renewed. */
+const complaintPeriodMs = 3_600_000;
 
 /**
  * The identity of a part that runs apart from registration: enrolled once with the server token and the CA it pins, kept in
- * a folder, renewed with its own certificate before it ends.
+ * a folder, renewed with its own certificate before it ends, or when the cluster's CAs are replaced.
  */
 export class ComponentIdentity implements Service {
   readonly #options: ComponentIdentityOptions;
@@ -54,7 +57,7 @@ export class ComponentIdentity implements Service {
   /** Ends what still waits for registration when this part is stopped. */
   readonly #stopped = new AbortController();
   #timer: Timer | undefined;
-  #renewing = false;
+  #complainedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ComponentIdentityOptions, clock: Clock, log: Logger) {
     this.#options = options;
@@ -69,7 +72,7 @@ export class ComponentIdentity implements Service {
       const patience = { log: this.#log, signal: this.#stopped.signal };
       await waitFor(`registration at ${this.#options.url}`, () => this.#enrol(), patience);
     }
-    this.#timer = this.#clock.setInterval(() => void this.#renew(), checkPeriodMs);
+    this.#checkLater();
   }
 
   async stop(): Promise<void> {
@@ -95,6 +98,23 @@ export class ComponentIdentity implements Service {
   /** TLS options of calls to registration. */
   get registrationTls(): { ca: string; cert: string; key: string } {
     return { ca: this.bundle("server-ca"), ...this.certificate(registrationClientFile) };
+  }
+
+  /** TLS options with a certificate of this component and the server CA, whose fields are always those of today. */
+  liveTls(file: string): { readonly ca: string; readonly cert: string; readonly key: string } {
+    const ca = (): string => this.bundle("server-ca");
+    const pair = (): { cert: string; key: string } => this.certificate(file);
+    return {
+      get ca() {
+        return ca();
+      },
+      get cert() {
+        return pair().cert;
+      },
+      get key() {
+        return pair().key;
+      },
+    };
   }
 
   /** Calls back after each renewal; the returned function ends it. */
@@ -133,19 +153,40 @@ export class ComponentIdentity implements Service {
     );
   }
 
-  async #renew(): Promise<void> {
-    if (this.#renewing || this.#isFresh()) return;
-    this.#renewing = true;
+  #checkLater(): void {
+    if (this.#stopped.signal.aborted) return;
+    this.#timer = this.#clock.setTimeout(() => {
+      void this.#check().finally(() => this.#checkLater());
+    }, checkPeriodMs);
+  }
+
+  /** Enrols again when a certificate is due, or when the cluster's CAs are no longer those that we hold. Never fails. */
+  async #check(): Promise<void> {
+    const fresh = this.#isFresh();
     try {
+      if (fresh && (await this.#hasCasOfToday())) return;
       await this.#enrol();
       for (const listener of this.#listeners) listener();
     } catch (error) {
-      this.#log.error(
-        { reason: errorMessage(error) },
-        "this component's certificates could not be renewed; trying again in an hour",
-      );
-    } finally {
-      this.#renewing = false;
+      this.#complain(fresh, errorMessage(error));
+    }
+  }
+
+  async #hasCasOfToday(): Promise<boolean> {
+    const { url } = this.#options;
+    const answer = await postMessage({ url, path: bundlesPath, message: {}, ...(await this.#credentials()) });
+    const bundles = record(answer);
+    return componentBundles.every(({ file }) => bundles[file] === this.bundle(file));
+  }
+
+  /** Registration may be away for as long as our certificates hold. */
+  #complain(fresh: boolean, reason: string): void {
+    const nowMs = this.#clock.now();
+    if (fresh) {
+      this.#log.debug({ reason }, "CAs could not be compared with registration's");
+    } else if (nowMs - this.#complainedAtMs >= complaintPeriodMs) {
+      this.#complainedAtMs = nowMs;
+      this.#log.error({ reason }, "this component's certificates could not be renewed; trying again every few seconds");
     }
   }
 

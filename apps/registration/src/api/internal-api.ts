@@ -10,6 +10,7 @@ import type { ServerPki } from "../certificates/server-pki.ts";
 import { bytes, calls, record, strings, text } from "./calls.ts";
 import { componentBundles, componentCertificates } from "./component-certificates.ts";
 import {
+  bundlesPath,
   type ComponentName,
   componentGroups,
   decodeMessage,
@@ -118,14 +119,24 @@ export class InternalApi implements Service {
         return;
       }
       const identity = await this.#identify(req);
-      const answer = path === enrolPath ? await this.#enrol(identity, req) : await this.#call(path, identity, req);
-      send(res, 200, answer);
+      send(res, 200, await this.#answer(path, identity, req));
     } catch (error) {
       const status = error instanceof KeelsonError ? (error.status ?? 500) : 500;
       if (status === 500) this.#log.error({ err: error, path: req.url }, "internal request failed");
       const message = status === 500 ? "internal error" : errorMessage(error);
       if (!res.headersSent) send(res, status, { error: message });
       else res.destroy();
+    }
+  }
+
+  async #answer(path: string, identity: Identity, req: IncomingMessage): Promise<unknown> {
+    switch (path) {
+      case enrolPath:
+        return this.#enrol(identity, req);
+      case bundlesPath:
+        return this.#bundlesFor(identity);
+      default:
+        return this.#call(path, identity, req);
     }
   }
 
@@ -163,14 +174,25 @@ export class InternalApi implements Service {
       file,
       this.#pki.authority(authority).issue(profile({ name, names }), key, nowMs, this.#pki.leafLifetimeMs),
     ]);
-    const bundles = componentBundles.map(({ file, authority }) => [file, this.#pki.authority(authority).bundlePem]);
     this.#log.info({ part: component, name }, "a part of the control plane enrolled");
     return {
       certificates: Object.fromEntries(certificates),
-      bundles: Object.fromEntries(bundles),
+      bundles: this.#bundles(),
       // The API signs service-account tokens, so it is the one part that needs this key.
       ...(component === "kube-api" ? { serviceKeyPem: await readFileIfExists(this.#pki.paths.serviceKey) } : {}),
     };
+  }
+
+  #bundlesFor(identity: Identity): Record<string, string> {
+    if (!Object.values(componentGroups).some((group) => identity.groups.includes(group))) {
+      throw refusal(403, "only a part of the control plane may ask this");
+    }
+    return this.#bundles();
+  }
+
+  #bundles(): Record<string, string> {
+    const bundles = componentBundles.map(({ file, authority }) => [file, this.#pki.authority(authority).bundlePem]);
+    return Object.fromEntries(bundles);
   }
 
   async #identify(req: IncomingMessage): Promise<Identity> {

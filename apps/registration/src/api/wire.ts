@@ -23,6 +23,8 @@ export function methodPath(method: string): string {
 }
 
 export const enrolPath = "/v1/enrol";
+/** The CA bundles of today, for any component with a certificate. */
+export const bundlesPath = "/v1/bundles";
 /** No message of this API is larger; a CA exchange is the largest. */
 export const maxMessageBytes = 512 * 1024;
 
