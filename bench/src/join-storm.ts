@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 
 /**
  * `npm run bench -- join-storm`: a server on SQLite in an empty data directory, then a thousand agents that join it at once
- * and, when all are in, come back at once. The agents are a process of their own (e2e/src/replay-storm-cli.ts), which
+ * and, when all are in, come back at once, and once more the moment the server is there again after a restart. The agents are a process of their own (e2e/src/replay-storm-cli.ts), which
  * says whether the bars are met; beside them stands the processor time that each side used.
  */
 
@@ -30,23 +30,30 @@ export async function run(args: string[]): Promise<number> {
   const folder = values["cpu-prof"];
   const profile = folder === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${folder}`];
   const port = await freePort();
-  const server = spawn(
-    process.execPath,
-    [
-      ...profile,
-      launcher,
-      "server",
-      `--data-dir=${dataDir}`,
-      "--bind-address=127.0.0.1",
-      "--advertise-address=127.0.0.1",
-      `--https-listen-port=${port}`,
-      "--datastore-listen-address=",
-      "--node-name=storm-server",
-      "--disable-agent",
-      "--log-level=warn",
-    ],
-    { stdio: ["ignore", "inherit", "inherit", "ipc"] },
-  );
+  const startServer = (): ChildProcess =>
+    spawn(
+      process.execPath,
+      [
+        ...profile,
+        launcher,
+        "server",
+        `--data-dir=${dataDir}`,
+        "--bind-address=127.0.0.1",
+        "--advertise-address=127.0.0.1",
+        `--https-listen-port=${port}`,
+        "--datastore-listen-address=",
+        "--node-name=storm-server",
+        "--disable-agent",
+        "--log-level=warn",
+      ],
+      { stdio: ["ignore", "inherit", "inherit", "ipc"] },
+    );
+  let server = startServer();
+  const restart = async (): Promise<void> => {
+    await stop(server);
+    server = startServer();
+    await ready(server);
+  };
   try {
     await ready(server);
     const agents = spawn(
@@ -60,8 +67,18 @@ export async function run(args: string[]): Promise<number> {
         `--server-pid=${server.pid}`,
         ...(values.json ? ["--json"] : []),
       ],
-      { stdio: "inherit" },
+      { stdio: ["ignore", "inherit", "inherit", "ipc"] },
     );
+    // The agents ask for it when they have come back for the first time.
+    agents.once("message", () => {
+      restart().then(
+        () => agents.send({ serverPid: server.pid }),
+        (error: unknown) => {
+          console.error(error);
+          agents.kill();
+        },
+      );
+    });
     const [code] = (await once(agents, "exit")) as [number | null];
     return code ?? 1;
   } finally {

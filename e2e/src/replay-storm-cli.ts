@@ -1,8 +1,10 @@
 /**
- * Lets agents join a running server all at once, and then all come back:
+ * Lets agents join a running server all at once, and then all come back. A parent process (bench/src/join-storm.ts) is then
+ * asked to restart the server, and they all come back in the moment in which it is ready:
  *   node e2e/src/replay-storm-cli.ts --server https://127.0.0.1:6443 --data-dir /var/lib/rancher/k3s --agents 1000
  * With --server-pid it also says how much processor time that process used; with --json it prints one JSON document.
  */
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -33,12 +35,29 @@ const storm = { server: values.server, token, agents: Number(values.agents), pro
 
 const first = await measured(() => runStorm(storm));
 print("join", first);
-const again = await measured(() => runStorm({ ...storm, returning: first.agents }));
+const comeBack = (): Promise<StormReport & Cost> => measured(() => runStorm({ ...storm, returning: first.agents }));
+const again = await comeBack();
 print("rejoin", again);
 const missed = [...missedBars("join", first, 60_000), ...missedBars("rejoin", again, 30_000)];
-if (values.json) console.log(JSON.stringify({ join: figures(first), rejoin: figures(again), missed }, undefined, 2));
-else console.log(missed.length === 0 ? "all bars met" : missed.join("\n"));
+const afterRestart = await restartServer().then((restarted) => (restarted ? comeBack() : undefined));
+if (afterRestart !== undefined) {
+  print("rejoin after a restart", afterRestart);
+  missed.push(...missedBars("rejoin after a restart", afterRestart, 30_000));
+}
+if (values.json) {
+  const reports = { join: figures(first), rejoin: figures(again), afterRestart: afterRestart && figures(afterRestart) };
+  console.log(JSON.stringify({ ...reports, missed }, undefined, 2));
+} else console.log(missed.length === 0 ? "all bars met" : missed.join("\n"));
 process.exit(missed.length === 0 ? 0 : 1);
+
+/** Whether there is a parent that restarted the server. */
+async function restartServer(): Promise<boolean> {
+  if (process.send === undefined) return false;
+  process.send({ restart: true });
+  const [message] = (await once(process, "message")) as [{ serverPid?: number }];
+  values["server-pid"] = String(message.serverPid);
+  return true;
+}
 
 /** Processor time of both sides, in milliseconds; the server's is left out when its process is not known. */
 interface Cost {
