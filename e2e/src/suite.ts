@@ -16,6 +16,8 @@ export interface Topology {
 export const bounds = {
   statelessKill: 2_000,
   leader: 5_000,
+  /** An etcd that has lost its leader without a word may need a second vote, each some seconds long. */
+  silentLeader: 8_000,
   /** A frozen or cut-off peer says nothing, so its loss is known only after the liveness checks have run out. */
   silentLoss: 5_000,
   /** A database may be away as long as it is down, and three seconds more. */

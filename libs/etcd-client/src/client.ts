@@ -20,6 +20,7 @@ import {
   type TxnResponse,
   type WatchCreateRequest,
 } from "@keelson/protocol/etcd";
+import type { Resolve } from "./addresses.ts";
 import { Endpoints } from "./endpoints.ts";
 import { CallFailure, type EtcdTlsSource } from "./grpc-connection.ts";
 import { ResumingWatch, type Watch, type WatchHandlers } from "./watch.ts";
@@ -32,6 +33,8 @@ export interface EtcdClientOptions {
   timeoutMs?: number;
   /** After how much silence during a call a connection is tested, and how long that may take, in milliseconds (1000). */
   silenceMs?: number;
+  /** Turns host names into addresses (the system's resolver). */
+  resolve?: Resolve;
 }
 
 export interface CallOptions {
@@ -82,7 +85,7 @@ class FailoverClient implements EtcdClient {
   readonly #timeoutMs: number;
 
   constructor(options: EtcdClientOptions) {
-    this.#endpoints = new Endpoints(options.endpoints, options.tls, options.silenceMs);
+    this.#endpoints = new Endpoints(options.endpoints, options.tls, options.silenceMs, options.resolve);
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
   }
 

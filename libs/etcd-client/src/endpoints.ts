@@ -1,4 +1,5 @@
 import { grpcStatus } from "@keelson/protocol/etcd";
+import type { Resolve } from "./addresses.ts";
 import {
   CallFailure,
   type EtcdTlsSource,
@@ -30,9 +31,9 @@ export class Endpoints {
   readonly #connections: readonly GrpcConnection[];
   #preferred = 0;
 
-  constructor(endpoints: readonly string[], tls: EtcdTlsSource | undefined, silenceMs?: number) {
+  constructor(endpoints: readonly string[], tls: EtcdTlsSource | undefined, silenceMs?: number, resolve?: Resolve) {
     if (endpoints.length === 0) throw new RangeError("an etcd client needs at least one endpoint");
-    this.#connections = endpoints.map((endpoint) => new GrpcConnection(endpoint, tls, silenceMs));
+    this.#connections = endpoints.map((endpoint) => new GrpcConnection(endpoint, tls, silenceMs, resolve));
   }
 
   /** Sends one message and waits for one; asks the other endpoints in turn if it may. Rejects with {@link CallFailure}. */

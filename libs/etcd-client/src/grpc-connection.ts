@@ -7,6 +7,9 @@ import {
 } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { type GrpcStatus, grpcStatus, RpcError } from "@keelson/protocol/etcd";
+import { Addresses, type Resolve, systemResolve } from "./addresses.ts";
+import { MessageReader, writeMessage } from "./grpc-messages.ts";
+import { httpFailure, statusError } from "./grpc-status.ts";
 
 /** Client side of TLS towards an etcd: PEM texts. */
 export interface EtcdTls {
@@ -46,8 +49,9 @@ export interface GrpcStream {
 /** Headers that go along with a call (`token`, `hasleader`, …). */
 export type GrpcMetadata = Readonly<Record<string, string>>;
 
-const prefixBytes = 5;
+/** How long a connection may take to be made; the first try is given up sooner, since another address may answer. */
 const connectTimeoutMs = 5_000;
+const firstConnectTimeoutMs = 1_500;
 const pingIntervalMs = 15_000;
 const pingTimeoutMs = 5_000;
 /** A call that has waited this long for its answer asks whether the other end is there at all. */
@@ -66,11 +70,20 @@ export class GrpcConnection {
   readonly #probed = new WeakSet<ClientHttp2Session>();
 
   readonly #silenceMs: number;
+  readonly #addresses: Addresses;
+  /** Tries to connect that failed since the last that did not. */
+  #failures = 0;
 
-  constructor(endpoint: string, tls: EtcdTlsSource | undefined, silenceMs = defaultSilenceMs) {
+  constructor(
+    endpoint: string,
+    tls: EtcdTlsSource | undefined,
+    silenceMs = defaultSilenceMs,
+    resolve: Resolve = systemResolve,
+  ) {
     this.endpoint = endpoint;
     this.#tls = tls;
     this.#silenceMs = silenceMs;
+    this.#addresses = new Addresses(resolve);
   }
 
   /** Sends one message and waits for one, `connectMs` of the time for the connection. Rejects with {@link CallFailure}. */
@@ -219,15 +232,20 @@ export class GrpcConnection {
       const session = connect(isUnix ? "http://localhost" : this.endpoint, {
         settings: { initialWindowSize: windowBytes, enablePush: false },
         ...(typeof this.#tls === "function" ? this.#tls() : this.#tls),
-        ...(isUnix ? { createConnection: () => connectSocket(this.endpoint.slice("unix://".length)) } : {}),
+        ...(isUnix
+          ? { createConnection: () => connectSocket(this.endpoint.slice("unix://".length)) }
+          : { lookup: this.#addresses.lookup }),
       });
       const fail = (cause: unknown): void => {
         clearTimeout(timer);
+        this.#failures++;
+        this.#addresses.failed(session.socket?.remoteAddress);
         session.destroy();
         const error = new RpcError(grpcStatus.unavailable, `cannot connect to ${this.endpoint}`, { cause });
         reject(new CallFailure(error, true));
       };
-      const timer = setTimeout(() => fail(new Error(`no connection within ${connectTimeoutMs} ms`)), connectTimeoutMs);
+      const timeoutMs = Math.min(connectTimeoutMs, firstConnectTimeoutMs * 2 ** this.#failures);
+      const timer = setTimeout(() => fail(new Error(`no connection within ${timeoutMs} ms`)), timeoutMs);
       session.once("error", fail);
       session.once("close", () => fail(new Error("connection closed")));
       session.once("connect", () => {
@@ -240,6 +258,7 @@ export class GrpcConnection {
         session.removeAllListeners("close");
         session.setLocalWindowSize(windowBytes * 4);
         this.#session = session;
+        this.#failures = 0;
         this.#watchLiveness(session);
         resolve(session);
       });
@@ -250,12 +269,32 @@ export class GrpcConnection {
   #probe(session: ClientHttp2Session): void {
     if (session.destroyed || this.#probed.has(session)) return;
     this.#probed.add(session);
-    expectPing(session, this.#silenceMs, () => this.#probed.delete(session));
+    this.#expectPing(session, this.#silenceMs, () => this.#probed.delete(session));
+  }
+
+  /** Asks the other end for a sign of life; a connection that gives none in time is ended. `answered` follows a sign. */
+  #expectPing(session: ClientHttp2Session, timeoutMs: number, answered: () => void): void {
+    // Between its end and its "close", a session throws at whoever still uses it.
+    if (session.destroyed) return;
+    let isAnswered = false;
+    const giveUp = (): void => {
+      if (isAnswered || session.destroyed) return;
+      // Before its calls learn of it, and connect anew.
+      this.#addresses.failed(session.socket.remoteAddress);
+      session.destroy();
+    };
+    // When it was this process that had no time, the answer waits in the socket, which is read before immediates run.
+    const timeout = setTimeout(() => setImmediate(giveUp), timeoutMs).unref();
+    session.ping(() => {
+      isAnswered = true;
+      clearTimeout(timeout);
+      answered();
+    });
   }
 
   /** A connection whose other end fell silent is ended, so that its calls fail instead of waiting for ever. */
   #watchLiveness(session: ClientHttp2Session): void {
-    const interval = setInterval(() => expectPing(session, pingTimeoutMs, () => {}), pingIntervalMs).unref();
+    const interval = setInterval(() => this.#expectPing(session, pingTimeoutMs, () => {}), pingIntervalMs).unref();
     // An error of the session reaches every stream on it; here it only must not go unheard.
     session.on("error", () => session.destroy());
     session.on("goaway", () => session.close());
@@ -264,78 +303,4 @@ export class GrpcConnection {
       if (this.#session === session) this.#session = undefined;
     });
   }
-}
-
-/** Asks the other end for a sign of life; a connection that gives none in time is ended. `answered` follows a sign. */
-function expectPing(session: ClientHttp2Session, timeoutMs: number, answered: () => void): void {
-  // Between its end and its "close", a session throws at whoever still uses it.
-  if (session.destroyed) return;
-  let isAnswered = false;
-  const giveUp = (): void => {
-    if (!isAnswered) session.destroy();
-  };
-  // When it was this process that had no time, the answer waits in the socket, which is read before immediates run.
-  const timeout = setTimeout(() => setImmediate(giveUp), timeoutMs).unref();
-  session.ping(() => {
-    isAnswered = true;
-    clearTimeout(timeout);
-    answered();
-  });
-}
-
-/** Cuts a gRPC body into its length-prefixed messages. */
-class MessageReader {
-  readonly #onMessage: (message: Buffer) => void;
-  #chunks: Buffer[] = [];
-  #buffered = 0;
-  #needed = prefixBytes;
-
-  constructor(onMessage: (message: Buffer) => void) {
-    this.#onMessage = onMessage;
-  }
-
-  push(chunk: Buffer): void {
-    this.#chunks.push(chunk);
-    this.#buffered += chunk.length;
-    if (this.#buffered < this.#needed) return;
-    let bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks);
-    for (;;) {
-      this.#needed = bytes.length < prefixBytes ? prefixBytes : prefixBytes + bytes.readUInt32BE(1);
-      if (bytes.length < this.#needed) break;
-      this.#onMessage(bytes.subarray(prefixBytes, this.#needed));
-      bytes = bytes.subarray(this.#needed);
-      this.#needed = prefixBytes;
-    }
-    this.#chunks = bytes.length === 0 ? [] : [bytes];
-    this.#buffered = bytes.length;
-  }
-}
-
-function writeMessage(stream: ClientHttp2Stream, message: Buffer): void {
-  const frame = Buffer.allocUnsafe(prefixBytes + message.length);
-  frame[0] = 0;
-  frame.writeUInt32BE(message.length, 1);
-  message.copy(frame, prefixBytes);
-  stream.write(frame);
-}
-
-function statusError(headers: IncomingHttpHeaders | undefined, endpoint: string): RpcError | undefined {
-  if (headers === undefined) return new RpcError(grpcStatus.unavailable, `connection to ${endpoint} lost`);
-  const code = Number(headers["grpc-status"]);
-  if (code === grpcStatus.ok) return undefined;
-  const message = String(headers["grpc-message"] ?? "");
-  return new RpcError(code as GrpcStatus, decodeMessage(message));
-}
-
-/** grpc-message is percent-encoded; a broken encoding is shown as it came. */
-function decodeMessage(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
-function httpFailure(endpoint: string, status: number | undefined): RpcError {
-  return new RpcError(grpcStatus.unavailable, `${endpoint} answered HTTP ${status}, which is not gRPC`);
 }

@@ -115,3 +115,25 @@ test("connections that end under their calls fail those calls and nothing else",
     await expect(client.range({ key: Buffer.from("a") })).rejects.toMatchObject({ code: 14 });
   }
 });
+
+test("of the replicas behind one name, one that hangs is left for the other, although it accepts connections", async () => {
+  const port = await rangeServer();
+  // The same port at another loopback address: a kernel that accepts, and nobody behind it.
+  const hanging = createServer((socket) => closers.push(() => socket.destroy()));
+  await new Promise<void>((resolve) => hanging.listen(port, "127.0.0.2", resolve));
+  closers.push(() => hanging.close());
+  const client = createEtcdClient({
+    endpoints: [`http://datastore:${port}`],
+    timeoutMs: 10_000,
+    silenceMs: 300,
+    resolve: async () => [
+      { address: "127.0.0.2", family: 4 },
+      { address: "127.0.0.1", family: 4 },
+    ],
+  });
+  closers.push(() => client.close());
+  await expect(client.put({ key: Buffer.from("a"), value: Buffer.from("b") })).rejects.toMatchObject({ code: 14 });
+  const startedAt = performance.now();
+  for (let call = 0; call < 3; call++) await client.put({ key: Buffer.from("a"), value: Buffer.from("b") });
+  expect(performance.now() - startedAt).toBeLessThan(500);
+});
