@@ -1,12 +1,11 @@
 import {
   type ClientHttp2Session,
-  type ClientHttp2Stream,
   connect,
   constants,
   type IncomingHttpHeaders,
 } from "node:http2";
 import { connect as connectSocket } from "node:net";
-import { type GrpcStatus, grpcStatus, RpcError } from "@keelson/protocol/etcd";
+import { grpcStatus, RpcError } from "@keelson/protocol/etcd";
 import { Addresses, type Resolve, systemResolve } from "./addresses.ts";
 import { MessageReader, writeMessage } from "./grpc-messages.ts";
 import { httpFailure, statusError } from "./grpc-status.ts";
