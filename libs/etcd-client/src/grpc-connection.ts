@@ -1,9 +1,4 @@
-import {
-  type ClientHttp2Session,
-  connect,
-  constants,
-  type IncomingHttpHeaders,
-} from "node:http2";
+import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { grpcStatus, RpcError } from "@keelson/protocol/etcd";
 import { Addresses, type Resolve, systemResolve } from "./addresses.ts";
