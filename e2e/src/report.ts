@@ -24,7 +24,9 @@ for (const line of readFileSync(path, "utf8").split("\n")) {
 
 console.log("| topology | fault | away for | longest time without an acknowledged write | bound | runs |");
 console.log("|---|---|---|---|---|---|");
-for (const { worst, runs } of rows.values()) {
+// Suites may run side by side.
+const sorted = [...rows.values()].sort((a, b) => a.worst.topology.localeCompare(b.worst.topology));
+for (const { worst, runs } of sorted) {
   const { topology, role, kind, downMs, outageMs, maxOutageMs } = worst;
   const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
   const cells = [topology, `${kind} ${role}`, seconds(downMs), seconds(outageMs), seconds(maxOutageMs), String(runs)];
