@@ -42,6 +42,8 @@ const scenarios: Readonly<Record<string, (add: Add) => Promise<void>>> = {
 
 export async function run(args: string[]): Promise<number> {
   const [argument] = args;
+  // As keelson's launcher does for every process; on the command line this flag does nothing.
+  setFlagsFromString("--semi-space-growth-factor=1");
   if (argument === "--part=agent") return runAgentPart();
   if (argument === "--part=raw") return runRawPart();
   if (argument === "--part=none") return 0;
