@@ -269,6 +269,19 @@ export function describeSharedLog(flavour: SqlFlavour): void {
       expect(await oldValues()).toEqual([["value of /a"], ["value of /b"], ["new"]]);
       expect(await flavour.nextKineId(server, database)).toBe(7);
     });
+
+    it("of thousands of deletions in one batch carry the deleted values at the latest after a clean stop", async () => {
+      fresh();
+      const a = await replica();
+      const keys = Array.from({ length: 2_500 }, (_, at) => `/many/${at}`);
+      const ids = await a.create(keys);
+      await a.write((id) => keys.map((key, at) => newRow(id + at, key, { ...tombstone, previousId: ids[at]! })));
+      await a.log.close();
+      open.length = 0;
+      const complete = `SELECT COUNT(*) FROM kine k JOIN kine p ON p.id = k.prev_revision
+        WHERE k.deleted = 1 AND k.old_value = p.value`;
+      expect((await admin(complete))[0]![0]).toBe("2500");
+    });
   });
 
   describe("replicas", () => {

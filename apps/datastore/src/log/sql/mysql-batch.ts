@@ -4,6 +4,12 @@ import type { SequencedBatch } from "./sql-database.ts";
 
 export const now = "UTC_TIMESTAMP(3)";
 
+/**
+ * Rows that grow by a value on pages that are full cost many times what their insert did: with more of them than this,
+ * clients would time out. They get the values when the table is handed back; clients of kine never delete so many at once.
+ */
+const maxCopiedDeletions = 2_000;
+
 /** A member's row, to be continued by what to update when it exists. */
 export function touchMember(memberId: bigint, batch = 0): string {
   return `INSERT INTO keelson_member (id, name, client_urls, batch, seen_at) VALUES (${memberId}, '', '[]', ${batch}, ${now})`;
@@ -20,7 +26,7 @@ export function commitStatements(batch: SequencedBatch, maxBytes: number): strin
   const statements = insertStatements(rows, maxBytes);
   // kine delivers a deletion with the value that was deleted.
   const deleted = rows.filter((row) => row.deleted).map(({ id }) => id);
-  if (deleted.length > 0) statements.push(copyOldValues(deleted));
+  if (deleted.length > 0 && deleted.length <= maxCopiedDeletions) statements.push(copyOldValues(deleted));
   statements.push(...leaseStatements(leases, changeSeq));
   for (const [name, value] of settings) {
     const key = quoteBytes(Buffer.from(name));
