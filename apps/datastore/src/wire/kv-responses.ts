@@ -4,6 +4,7 @@ import { finishRange, isCustom, sortsByValue } from "../engine/range.ts";
 import type { ValueCache } from "../engine/value-cache.ts";
 import type { Version } from "../engine/version.ts";
 import { grpcFrame, grpcPrefixBytes } from "../server/rpc.ts";
+import { bytesField, join, messageField, nothing, numberField, type Piece, writeBytes } from "./pieces.ts";
 
 /** Lists of up to so many objects are read through the cache's ring; longer ones would wash everything else out of it. */
 const warmedVersions = 2_000;
@@ -36,7 +37,10 @@ export class KvEncoder {
   encode(outcome: Outcome, revision: number, before = revision): Buffer | Promise<Buffer> {
     if (outcome.kind === "range" && !isCustom(outcome.op) && !outcome.op.keysOnly && !outcome.op.countOnly) {
       const frame = this.#writeCachedRange(outcome, revision);
-      if (frame !== undefined) return frame;
+      if (frame !== undefined) {
+        this.#cache.hits += shownOf(outcome);
+        return frame;
+      }
       if (outcome.versions.length <= warmedVersions) return this.#warmRange(outcome, revision);
     }
     const wanted = versionsOf(outcome);
@@ -79,9 +83,10 @@ export class KvEncoder {
   }
 
   /** A plain list whose values are all cached: copied from the cache's ring straight into the response. */
-  #writeCachedRange({ op, versions, count }: RangeOutcome, revision: number): Buffer | undefined {
+  #writeCachedRange(outcome: RangeOutcome, revision: number): Buffer | undefined {
+    const { versions, count } = outcome;
     const cache = this.#cache;
-    const shown = op.limit > 0 && op.limit < versions.length ? op.limit : versions.length;
+    const shown = shownOf(outcome);
     const headerSize = this.#headerSize(revision);
     let size = 1 + varintSize(headerSize) + headerSize;
     for (let at = 0; at < shown; at++) {
@@ -110,7 +115,6 @@ export class KvEncoder {
       frame[end++] = 0x20;
       writeVarint(frame, end, count);
     }
-    cache.hits += shown;
     return frame;
   }
 
@@ -134,12 +138,6 @@ export class KvEncoder {
     frame[at++] = 0x18;
     return writeVarint(frame, at, revision);
   }
-}
-
-/** A piece of a response whose size is known before it is written. */
-interface Piece {
-  size: number;
-  write(target: Buffer, at: number): number;
 }
 
 /** Plans the fields after the header. Headers of operations inside a transaction carry only a revision. */
@@ -216,58 +214,15 @@ class Plan {
   }
 }
 
-const nothing: Piece = { size: 0, write: (_target, at) => at };
-
-function join(pieces: Piece[]): Piece {
-  let size = 0;
-  for (const piece of pieces) size += piece.size;
-  return {
-    size,
-    write(target, at) {
-      for (const piece of pieces) at = piece.write(target, at);
-      return at;
-    },
-  };
-}
-
-function numberField(tag: number, value: number): Piece {
-  return {
-    size: 1 + varintSize(value),
-    write(target, at) {
-      target[at++] = tag;
-      return writeVarint(target, at, value);
-    },
-  };
-}
-
-function bytesField(tag: number, bytes: Buffer): Piece {
-  return {
-    size: 1 + varintSize(bytes.length) + bytes.length,
-    write: (target, at) => writeBytes(target, at, tag, bytes),
-  };
-}
-
-function messageField(tag: number, message: Piece): Piece {
-  return {
-    size: 1 + varintSize(message.size) + message.size,
-    write(target, at) {
-      target[at++] = tag;
-      return message.write(target, writeVarint(target, at, message.size));
-    },
-  };
-}
-
-function writeBytes(target: Buffer, at: number, tag: number, bytes: Buffer): number {
-  target[at++] = tag;
-  at = writeVarint(target, at, bytes.length);
-  target.set(bytes, at);
-  return at + bytes.length;
-}
-
 function keyOnly(version: Version): Buffer {
   const bytes = Buffer.allocUnsafe(keyValueSize(version, 0));
   writeKeyValue(bytes, 0, version, undefined);
   return bytes;
+}
+
+/** How many objects a plain range shows; it holds one version more than its limit, only to know that there is more. */
+function shownOf({ op, versions }: RangeOutcome): number {
+  return op.limit > 0 ? Math.min(versions.length, op.limit) : versions.length;
 }
 
 /** The versions whose values a response shows. */
@@ -282,8 +237,7 @@ function collect(outcome: Outcome, into: Version[]): void {
     case "range": {
       if (outcome.op.keysOnly && !sortsByValue(outcome)) return;
       const { versions, op } = outcome;
-      // A plain range holds one version more than its limit, only to know that there is more.
-      const shown = isCustom(op) || op.limit === 0 ? versions.length : Math.min(versions.length, op.limit);
+      const shown = isCustom(op) ? versions.length : shownOf(outcome);
       for (let at = 0; at < shown; at++) into.push(versions[at]!);
       return;
     }
