@@ -214,7 +214,7 @@ class GatewayService implements Gateway {
     const { log, clock } = this.#deps;
     const { listen, registration, staticDirectory, dbInfo, dbSnapshot, kubeApi } = this.#config;
     const router = new Router({
-      authenticator: new Authenticator(registration, this.#peers),
+      authenticator: new Authenticator(registration, this.#peers, clock),
       readers: this.#readers,
       writers: this.#writers,
       metrics: this.#metrics,

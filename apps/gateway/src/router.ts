@@ -8,7 +8,7 @@ import {
   nodeNameOf,
   type SupervisorRoute,
 } from "@keelson/protocol/supervisor";
-import type { Logger } from "@keelson/service";
+import { errorCode, errorMessage, type Logger } from "@keelson/service";
 import { parseTarget } from "./http/path.ts";
 import { rawStatus, sendStatus } from "./http/status.ts";
 import type { Authenticator, KubeCaller } from "./identity/authenticator.ts";
@@ -180,6 +180,7 @@ export class Router {
   }
 
   #failed(socket: TLSSocket, error: unknown): void {
+    if (errorCode(error) === "gateway/busy") return void socket.end(rawStatus(429, errorMessage(error)));
     this.#parts.log.error({ err: error }, "connection could not be handed over");
     socket.end(rawStatus(500, "internal error"));
   }

@@ -4,7 +4,7 @@ import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { accepted } from "@keelson/protocol/supervisor";
 import { expect, test } from "vitest";
 import { agentPassword } from "./support/fake-registration.ts";
-import { type Harness, startHarness } from "./support/harness.ts";
+import { type Answer, type Harness, startHarness } from "./support/harness.ts";
 
 /** Everything the gateway answers on a connection that is sent `bytes`, until it closes it. */
 async function raw(harness: Harness, bytes: string, options: { plain?: boolean } = {}): Promise<string> {
@@ -98,6 +98,30 @@ test("agent requests beyond the limit and its queue are told to come back, the K
   await expect.poll(() => hold.length).toBe(1);
   hold[0]?.(undefined);
   expect((await Promise.all(running)).map((answer) => answer.status)).toEqual([200, 200, 200]);
+});
+
+test("credentials beyond what may wait to be judged are told to come back", async () => {
+  await using harness = await startHarness();
+  const hold: (() => void)[] = [];
+  harness.registration.authenticate = async () => {
+    await new Promise<void>((resolve) => hold.push(resolve));
+    return { outcome: "refused" };
+  };
+  const guess = () => harness.call("/v1-k3s/config", { basic: "node:guess" });
+  const sentAway: Answer[] = [];
+  const guesses = Array.from({ length: 100 }, async () => {
+    const answer = await guess();
+    if (answer.status === 429) sentAway.push(answer);
+    return answer.status;
+  });
+  await expect.poll(() => hold.length).toBe(64);
+  // Nobody is judged meanwhile: those who wait are sent away after three seconds.
+  await expect.poll(() => sentAway.length, { timeout: 10_000 }).toBe(36);
+  expect(sentAway[0]?.headers["retry-after"]).toBe("1");
+  expect((await harness.call("/ping")).status).toBe(200);
+  for (const release of hold) release();
+  const statuses = await Promise.all(guesses);
+  expect(statuses.filter((status) => status === 401).length).toBe(64);
 });
 
 test("a body that stops arriving does not keep a place", async () => {

@@ -1,6 +1,8 @@
 import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
 import { type Authentication, groups, type RegistrationClient } from "@keelson/protocol/supervisor";
+import { type Clock, KeelsonError } from "@keelson/service";
+import { InFlight } from "../limits/in-flight.ts";
 import type { RemoteUser } from "../upstream/headers.ts";
 import type { PeerIdentities } from "./peer-identities.ts";
 
@@ -12,25 +14,34 @@ export type KubeCaller =
   | { outcome: "anonymous" }
   | { outcome: "refused" };
 
+/**
+ * Credentials that are looked at and that wait for it: nobody has proven anything yet, and registration may be on another
+ * host. In one process an answer takes no time, and nobody waits.
+ */
+const judging = { limit: 64, waiting: 2_000, maxWaitMs: 3_000 };
+
 /** Finds out who calls. Supervisor routes and the Kubernetes API accept different credentials, as in stock K3s. */
 export class Authenticator {
   readonly #registration: RegistrationClient;
   readonly #peers: PeerIdentities;
+  readonly #judging: InFlight;
 
-  constructor(registration: RegistrationClient, peers: PeerIdentities) {
+  constructor(registration: RegistrationClient, peers: PeerIdentities, clock: Clock) {
     this.#registration = registration;
     this.#peers = peers;
+    this.#judging = new InFlight(judging, clock);
   }
 
   /**
    * For supervisor routes: Basic credentials and bootstrap tokens, then the client certificate. The first that is
-   * accepted wins, a wrong one does not stop the next; only when none is accepted does a wrong one count.
+   * accepted wins, a wrong one does not stop the next; only when none is accepted does a wrong one count. Throws
+   * `gateway/busy` (429) when too many wait.
    */
   async supervisorCaller(req: IncomingMessage, peer: TLSSocket): Promise<Authentication> {
     const { authorization } = req.headers;
     let refused = false;
     if (authorization !== undefined) {
-      const answer = await this.#registration.authenticate({ authorization });
+      const answer = await this.#judge(authorization);
       if (answer.outcome === "authenticated") return answer;
       refused = answer.outcome === "refused";
     }
@@ -42,6 +53,18 @@ export class Authenticator {
       outcome: "authenticated",
       identity: { user, groups: [...held, groups.authenticated], method: "client-certificate" },
     };
+  }
+
+  async #judge(authorization: string): Promise<Authentication> {
+    const release = await this.#judging.enter();
+    if (release === undefined) {
+      throw new KeelsonError("gateway/busy", "Too many requests, please try again later.", { status: 429 });
+    }
+    try {
+      return await this.#registration.authenticate({ authorization });
+    } finally {
+      release();
+    }
   }
 
   /** For everything else: the client certificate, or a bearer token. Basic credentials mean nothing to Kubernetes. */

@@ -172,7 +172,9 @@ export function errorId(component: string, log: Logger, details: object): string
 /** A failure of ours while serving a route. */
 export function sendFailure({ res, route }: SupervisorCall, { log }: HandlerContext, error: unknown): void {
   const status = (error as { status?: number }).status;
-  if (status !== undefined && status < 500) return void sendStatus(res, status, errorMessage(error));
+  if (status !== undefined && status < 500) {
+    return void sendStatus(res, status, errorMessage(error), status === 429 ? { "Retry-After": "1" } : {});
+  }
   if (route.sensitive !== undefined) return void sendStatus(res, 500, errorId(route.sensitive, log, { err: error }));
   log.error({ err: error, route: route.name }, "supervisor request failed");
   if (status === 503) return void sendStatus(res, 503, errorMessage(error), { "Retry-After": "1" });
