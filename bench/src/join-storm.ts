@@ -14,6 +14,8 @@ import { parseArgs } from "node:util";
 
 const launcher = resolve(import.meta.dirname, "../../apps/keelson/bin/keelson.js");
 const storm = resolve(import.meta.dirname, "../../e2e/src/replay-storm-cli.ts");
+/** What a server keeps of whom it verified, below its data directory. */
+const verifiedPasswords = "server/cred/verified-node-passwords.json";
 const startTimeoutMs = 30_000;
 
 export async function run(args: string[]): Promise<number> {
@@ -22,6 +24,8 @@ export async function run(args: string[]): Promise<number> {
     options: {
       agents: { type: "string", default: "1000" },
       json: { type: "boolean", default: false },
+      /** The restarted server remembers nobody, as one that takes over from another. */
+      cold: { type: "boolean", default: false },
       /** Folder for processor profiles of the server and of the agents. */
       "cpu-prof": { type: "string" },
     },
@@ -51,6 +55,7 @@ export async function run(args: string[]): Promise<number> {
   let server = startServer();
   const restart = async (): Promise<void> => {
     await stop(server);
+    if (values.cold) await rm(join(dataDir, verifiedPasswords));
     server = startServer();
     await ready(server);
   };
