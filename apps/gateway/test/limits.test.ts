@@ -114,9 +114,10 @@ test("credentials beyond what may wait to be judged are told to come back", asyn
     if (answer.status === 429) sentAway.push(answer);
     return answer.status;
   });
-  await expect.poll(() => hold.length).toBe(64);
+  const patient = { timeout: 15_000 };
+  await expect.poll(() => hold.length, patient).toBe(64);
   // Nobody is judged meanwhile: those who wait are sent away after three seconds.
-  await expect.poll(() => sentAway.length, { timeout: 10_000 }).toBe(36);
+  await expect.poll(() => sentAway.length, patient).toBe(36);
   expect(sentAway[0]?.headers["retry-after"]).toBe("1");
   expect((await harness.call("/ping")).status).toBe(200);
   for (const release of hold) release();
