@@ -1,10 +1,10 @@
-import { Backoff, errorCode, errorMessage, KeelsonError, type Logger } from "@keelson/service";
-import pg from "pg";
+import { Backoff, errorCode, errorMessage, type Logger } from "@keelson/service";
+import type pg from "pg";
+import { connectPrimary, ignoreEnd, sessionSettings } from "./postgres-connect.ts";
 import { type BinaryRow, PostgresCopy } from "./postgres-copy.ts";
 import type { PostgresEndpoint } from "./postgres-endpoint.ts";
 import { SqlFailure } from "./sql-database.ts";
 import type { SqlObserver } from "./sql-observer.ts";
-import { readTlsFiles } from "./tls-files.ts";
 
 /** A row as PostgreSQL prints it: text or NULL for each column. */
 export type TextRow = (string | null)[];
@@ -33,9 +33,6 @@ export interface PostgresLinkOptions {
   onConnected?: () => void;
 }
 
-/** A transaction whose owner has stopped must not hold the lock for long. */
-const idleInTransactionMs = 2_000;
-const lockTimeoutMs = 3_000;
 /** Beyond the server's own limit: the server, or the way to it, hangs. */
 const answerGraceMs = 1_000;
 
@@ -215,83 +212,6 @@ async function all<T>(promises: Promise<T>[]): Promise<T[]> {
 }
 
 /**
- * Connects to the first host that is a primary. Writes to anything else could not be read by the other replicas, and a
- * standby answers with an old state. Rejects with the last error.
- */
-export async function connectPrimary(endpoint: PostgresEndpoint, role: string): Promise<pg.Client> {
-  let failure: unknown;
-  for (const { host, port } of endpoint.hosts) {
-    for (const ssl of sslAttempts(endpoint)) {
-      const client = new pg.Client({
-        host,
-        port,
-        user: endpoint.user,
-        password: endpoint.password,
-        database: endpoint.database,
-        ssl,
-        pipeline: true,
-        keepAlive: true,
-        connectionTimeoutMillis: endpoint.connectTimeoutMs,
-        application_name: `keelson ${role}`,
-      } as pg.ClientConfig);
-      // An error without a listener would end the process; the query that meets it reports it.
-      client.on("error", ignoreEnd);
-      try {
-        await client.connect();
-        const { rows } = await client.query("SELECT pg_is_in_recovery() AS standby");
-        if (!rows[0].standby) return client;
-        failure = new KeelsonError(
-          "datastore/standby",
-          `the PostgreSQL server ${host}:${port} is a read-only standby`,
-          {
-            hint: "name the primary in the endpoint, or several hosts separated by commas",
-          },
-        );
-      } catch (error) {
-        failure = error;
-      }
-      await client.end().catch(ignoreEnd);
-      if (!isSslRefusal(failure)) break;
-    }
-  }
-  throw failure;
-}
-
-/** What to try in order: `prefer` encrypts where the server can. */
-function sslAttempts({ sslMode, tls }: PostgresEndpoint): pg.ClientConfig["ssl"][] {
-  switch (sslMode) {
-    case "disable":
-      return [false];
-    case "prefer":
-      return [readTlsFiles(tls, "none"), false];
-    case "require":
-      return [readTlsFiles(tls, "none")];
-    case "verify-ca":
-      return [readTlsFiles(tls, "ca")];
-    case "verify-full":
-      return [readTlsFiles(tls, "full")];
-  }
-}
-
-function isSslRefusal(error: unknown): boolean {
-  return error instanceof Error && error.message.includes("does not support SSL");
-}
-
-function sessionSettings(statementTimeoutMs: number): string {
-  return [
-    "SET default_transaction_isolation = 'read committed'",
-    `SET statement_timeout = ${statementTimeoutMs}`,
-    `SET lock_timeout = ${lockTimeoutMs}`,
-    `SET idle_in_transaction_session_timeout = ${idleInTransactionMs}`,
-    "SET bytea_output = 'hex'",
-    "SET jit = off",
-    "SET plan_cache_mode = force_generic_plan",
-    // What is acknowledged must be on disk. Stronger settings of the server (remote_apply) stay.
-    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')",
-  ].join("; ");
-}
-
-/**
  * A server that names a reason has rolled the transaction back, unless it was going down (57P0x, 08xxx); a connection that
  * breaks says nothing.
  */
@@ -308,5 +228,3 @@ function classify(error: unknown, role: string): SqlFailure {
 const sqlState = /^[0-9A-Z]{5}$/;
 /** Serialization failure, deadlock, lock and statement time-out, aborted transaction, too many connections. */
 const passingStates = new Set(["40001", "40P01", "55P03", "57014", "25P02", "53300"]);
-
-function ignoreEnd(): void {}
