@@ -2,8 +2,9 @@ import { type ClientHttp2Session, connect, constants } from "node:http2";
 import { type AddressInfo, connect as connectSocket, createServer, type Server } from "node:net";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Http2Connection, type RequestHeaders } from "../src/http2/connection.ts";
+import { Http2Connection } from "../src/http2/connection.ts";
 import { clientPreface, makeFrame } from "../src/http2/frame.ts";
+import type { RequestHeaders } from "../src/http2/request-headers.ts";
 import type { Http2Stream } from "../src/http2/stream.ts";
 
 /** How long a condition may take on a machine that is busy with something else. */

@@ -6,16 +6,20 @@ import {
   frameFlag,
   frameHeaderBytes,
   frameType,
+  goawayFrame,
   h2Error,
   makeFrame,
   maxWindowBytes,
+  numberFrame,
   setting,
+  settingsFrame,
   unpad,
   writeFrameHeader,
 } from "./frame.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { HpackDecoder } from "./hpack-decoder.ts";
 import { Output } from "./output.ts";
+import { type RequestHeaders, readRequestHeaders } from "./request-headers.ts";
 import { Http2Stream } from "./stream.ts";
 
 /** Window of a stream: more than the largest message, so that a unary request never waits for us. */
@@ -26,18 +30,6 @@ const maxConcurrentStreams = 65_536;
 const maxSocketBacklogBytes = 8 << 20;
 /** Responses that may wait for the client's flow control before its next requests are refused. */
 const maxQueuedBytes = 256 << 20;
-
-/** The headers of a request that a server looks at. */
-export interface RequestHeaders {
-  path: string;
-  authority: string;
-  contentType: string;
-  /** Headers that a request may carry for etcd itself, if any of them is there. */
-  metadata: Record<string, string> | undefined;
-}
-
-/** Authentication token, "only with a leader", client version, and kube-apiserver's mark of its watch cache. */
-const metadataNames = new Set(["token", "hasleader", "client-api-version", "source"]);
 
 export interface ConnectionOptions {
   /** A request has begun; the callee sets the stream's listener. */
@@ -101,10 +93,7 @@ export class Http2Connection {
   /** Says goodbye and closes. */
   destroy(code: number = h2Error.none): void {
     if (this.#closed) return;
-    const payload = Buffer.alloc(8);
-    payload.writeUInt32BE(this.#lastStreamId, 0);
-    payload.writeUInt32BE(code, 4);
-    this.#output.write(makeFrame(frameType.goaway, 0, 0, payload));
+    this.#output.write(goawayFrame(this.#lastStreamId, code));
     this.#output.flush();
     this.#socket.end();
     this.#close();
@@ -138,12 +127,11 @@ export class Http2Connection {
   }
 
   #greet(): void {
-    const settings = Buffer.alloc(12);
-    settings.writeUInt16BE(setting.maxConcurrentStreams, 0);
-    settings.writeUInt32BE(maxConcurrentStreams, 2);
-    settings.writeUInt16BE(setting.initialWindowSize, 6);
-    settings.writeUInt32BE(streamWindowBytes, 8);
-    this.#output.write(makeFrame(frameType.settings, 0, 0, settings));
+    const settings: [number, number][] = [
+      [setting.maxConcurrentStreams, maxConcurrentStreams],
+      [setting.initialWindowSize, streamWindowBytes],
+    ];
+    this.#output.write(settingsFrame(settings));
     this.#openWindow(0, connectionWindowBytes - defaultWindowBytes);
   }
 
@@ -190,13 +178,7 @@ export class Http2Connection {
 
   #onHeaders(flags: number, streamId: number, block: Buffer): void {
     const endStream = (flags & frameFlag.endStream) !== 0;
-    const headers: RequestHeaders = { path: "", authority: "", contentType: "", metadata: undefined };
-    this.#hpack.decode(block, (name, value) => {
-      if (name === ":path") headers.path = value;
-      else if (name === ":authority") headers.authority = value;
-      else if (name === "content-type") headers.contentType = value;
-      else if (metadataNames.has(name)) headers.metadata = { ...headers.metadata, [name]: value };
-    });
+    const headers = readRequestHeaders(this.#hpack, block);
     const known = this.#streams.get(streamId);
     if (known !== undefined) {
       // Trailers of a request: gRPC clients do not send any, but they end the request.
@@ -312,15 +294,11 @@ export class Http2Connection {
   }
 
   #openWindow(streamId: number, bytes: number): void {
-    const payload = Buffer.alloc(4);
-    payload.writeUInt32BE(bytes);
-    this.#output.write(makeFrame(frameType.windowUpdate, 0, streamId, payload));
+    this.#output.write(numberFrame(frameType.windowUpdate, streamId, bytes));
   }
 
   #reset(streamId: number, code: number): void {
-    const payload = Buffer.alloc(4);
-    payload.writeUInt32BE(code);
-    this.#output.write(makeFrame(frameType.rstStream, 0, streamId, payload));
+    this.#output.write(numberFrame(frameType.rstStream, streamId, code));
   }
 
   #forget(stream: Http2Stream): void {

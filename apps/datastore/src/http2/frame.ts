@@ -80,6 +80,29 @@ export function makeFrame(type: number, flags: number, streamId: number, payload
   return frame;
 }
 
+/** A frame whose payload is one number: RST_STREAM, WINDOW_UPDATE. */
+export function numberFrame(type: number, streamId: number, value: number): Buffer {
+  const payload = Buffer.alloc(4);
+  payload.writeUInt32BE(value);
+  return makeFrame(type, 0, streamId, payload);
+}
+
+export function goawayFrame(lastStreamId: number, code: number): Buffer {
+  const payload = Buffer.alloc(8);
+  payload.writeUInt32BE(lastStreamId, 0);
+  payload.writeUInt32BE(code, 4);
+  return makeFrame(frameType.goaway, 0, 0, payload);
+}
+
+export function settingsFrame(settings: readonly [id: number, value: number][]): Buffer {
+  const payload = Buffer.alloc(6 * settings.length);
+  settings.forEach(([id, value], index) => {
+    payload.writeUInt16BE(id, 6 * index);
+    payload.writeUInt32BE(value, 6 * index + 2);
+  });
+  return makeFrame(frameType.settings, 0, 0, payload);
+}
+
 /** The payload of a DATA or HEADERS frame without its padding. */
 export function unpad(flags: number, payload: Buffer): Buffer {
   if ((flags & frameFlag.padded) === 0) return payload;

@@ -1,6 +1,6 @@
 import { grpcStatus, RpcError } from "@keelson/protocol/etcd";
 import type { Logger } from "@keelson/service";
-import type { RequestHeaders } from "../http2/connection.ts";
+import type { RequestHeaders } from "../http2/request-headers.ts";
 import type { Http2Stream } from "../http2/stream.ts";
 import { MessageSplitter } from "./message-splitter.ts";
 import {
