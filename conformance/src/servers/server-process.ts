@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Server } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
 /** How to run a program. */
@@ -128,16 +129,22 @@ export class ServerProcess {
   }
 }
 
-/** Ports nobody listens on at the moment. */
+/** Below where systems take the ports of outgoing connections from (32768 on Linux): one of those could be taken any time. */
+const portsFrom = 15_000;
+const portsTo = 32_000;
+
+/** Ports nobody listens on at the moment; they stay free over restarts of who is given them. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      server.listen(0, "127.0.0.1");
-      await once(server, "listening");
-      return server;
-    }),
-  );
+  const servers: Server[] = [];
+  while (servers.length < count) {
+    const server = createServer();
+    server.listen(randomInt(portsFrom, portsTo), "127.0.0.1");
+    const isFree = await once(server, "listening").then(
+      () => true,
+      () => false,
+    );
+    if (isFree) servers.push(server);
+  }
   const ports = servers.map((server) => (server.address() as { port: number }).port);
   await Promise.all(
     servers.map(async (server) => {
