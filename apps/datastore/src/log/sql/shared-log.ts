@@ -12,13 +12,14 @@ import {
   type StoredRow,
 } from "../append-log.ts";
 import { deferred } from "./deferred.ts";
+import { LogPosition } from "./log-position.ts";
 import { Membership } from "./membership.ts";
 import { Poll } from "./poll.ts";
 import { RowPurge } from "./row-purge.ts";
-import { type CountedLook, type Hold, Sequencer, unavailable } from "./sequencer.ts";
+import { type Hold, Sequencer, unavailable } from "./sequencer.ts";
 import { SharedLook } from "./shared-look.ts";
 import { SharedRead } from "./shared-read.ts";
-import type { Cursor, Look, SequencedBatch, SqlDatabase } from "./sql-database.ts";
+import type { Look, SequencedBatch, SqlDatabase } from "./sql-database.ts";
 
 const loadRows = 20_000;
 /** How soon a load that failed is tried again. */
@@ -44,6 +45,8 @@ interface Opened {
   poll: Poll;
   sink: ForeignSink;
   clusterId: bigint;
+  /** Replaced when everything is loaded anew. */
+  position: LogPosition;
 }
 
 /**
@@ -67,12 +70,6 @@ export class SharedLog implements AppendLog {
   readonly #looks = new SharedLook(() => this.#lookAndAbsorb());
   readonly #reads = new SharedRead((ids) => this.#parts.database.values(ids));
   #opened: Opened | undefined;
-  #cursor: Cursor = { id: 0, changeSeq: 0 };
-  /** The newest row and change known to be safe on disk. */
-  #durable: Cursor = { id: 0, changeSeq: 0 };
-  #era = 0;
-  #compacted = -1;
-  #settings = new Map<string, string>();
   #batchNumber = 0;
   /** Resolves when the turn that is out has ended. */
   #turnEnd: Promise<void> | undefined;
@@ -88,7 +85,7 @@ export class SharedLog implements AppendLog {
 
   async open(sink: ForeignSink): Promise<LogState> {
     const database = await this.#options.database();
-    const { clusterId, lastId, changeSeq, compactedRevision, era } = await database.open(this.#memberId);
+    const { clusterId, ...start } = await database.open(this.#memberId);
     const membership = new Membership(this.#memberId, database, this.#options);
     this.#opened = {
       database,
@@ -103,12 +100,8 @@ export class SharedLog implements AppendLog {
       }),
       sink,
       clusterId,
+      position: new LogPosition({ ...start, settings: await database.settings() }),
     };
-    this.#era = era;
-    this.#cursor = { id: lastId, changeSeq };
-    this.#durable = this.#cursor;
-    this.#compacted = compactedRevision;
-    this.#settings = await database.settings();
     database.onNotify(() => this.#wake());
     return this.#state();
   }
@@ -118,8 +111,8 @@ export class SharedLog implements AppendLog {
   }
 
   async load(onRow: (row: StoredRow) => void, onLease: (lease: StoredLease) => void): Promise<void> {
-    const { database, poll } = this.#parts;
-    const end = this.#cursor.id;
+    const { database, poll, position } = this.#parts;
+    const end = position.cursor.id;
     let afterId = 0;
     const take = (row: StoredRow): void => {
       // Where to go on when the page breaks off.
@@ -150,15 +143,16 @@ export class SharedLog implements AppendLog {
   }
 
   async acquire(): Promise<LogTurn> {
-    const { sequencer, purge } = this.#parts;
+    const parts = this.#parts;
+    const { sequencer, purge } = parts;
     await purge.run();
     if (purge.isBehind) throw new LogUnavailableError("compacted rows cannot be deleted", undefined);
     for (;;) {
       await this.#loaded.promise;
-      const hold = await sequencer.lock(() => this.#cursor);
+      const hold = await sequencer.lock(() => parts.position.cursor);
       try {
         await this.#makeDurable(hold.look);
-        if (!this.#hasLostTrack(hold.look)) {
+        if (!parts.position.hasLostTrack(hold.look)) {
           this.#absorb(hold.look);
           return this.#turn(hold);
         }
@@ -206,7 +200,7 @@ export class SharedLog implements AppendLog {
     poll.stop();
     try {
       await membership.leave();
-      if (membership.isAlone) await this.#handBack(database);
+      if (membership.isAlone) await this.#handBack(this.#opened);
     } catch (error) {
       this.#options.log.warn({ error: errorMessage(error) }, "could not leave the database tidy");
     } finally {
@@ -220,25 +214,28 @@ export class SharedLog implements AppendLog {
   }
 
   #state(): LogState {
+    const { clusterId, position } = this.#parts;
     return {
-      clusterId: this.#parts.clusterId,
+      clusterId,
       memberId: this.#memberId,
-      currentRevision: this.#cursor.id,
-      compactedRevision: this.#compacted,
-      settings: new Map(this.#settings),
+      currentRevision: position.cursor.id,
+      compactedRevision: position.compactedRevision,
+      settings: position.settings,
     };
   }
 
-  async #handBack(database: SqlDatabase): Promise<void> {
+  async #handBack({ database, position }: Opened): Promise<void> {
     for (let done = 0; done < handBackRows; done += handBackStepRows) {
-      if ((await database.handBack(this.#compacted, handBackStepRows)) < handBackStepRows) return;
+      const changed = await database.handBack(position.compactedRevision, handBackStepRows);
+      if (changed < handBackStepRows) return;
     }
   }
 
   async #lookAndAbsorb(): Promise<void> {
     const loaded = this.#loaded;
     try {
-      const look = await this.#parts.sequencer.look(this.#cursor);
+      const parts = this.#parts;
+      const look = await parts.sequencer.look(parts.position.cursor);
       await this.#turnIsOver(look);
       await this.#makeDurable(look);
       // A turn may have begun meanwhile; it has then absorbed everything, or has committed on top of it.
@@ -247,7 +244,7 @@ export class SharedLog implements AppendLog {
         await this.#loaded.promise;
         return await this.#lookAndAbsorb();
       }
-      if (!this.#hasLostTrack(look)) return this.#absorb(look);
+      if (!parts.position.hasLostTrack(look)) return this.#absorb(look);
       await this.#checkTrackLocked();
     } catch (error) {
       throw unavailable("cannot learn the newest revision", error);
@@ -255,55 +252,32 @@ export class SharedLog implements AppendLog {
   }
 
   async #turnIsOver(look: Look): Promise<void> {
-    while (this.#isNews(look) && this.#turnEnd !== undefined) await this.#turnEnd;
+    while (this.#parts.position.isNews(look) && this.#turnEnd !== undefined) await this.#turnEnd;
   }
 
   async #makeDurable(look: Look): Promise<void> {
-    const { database } = this.#parts;
-    const { id, changeSeq } = this.#durable;
-    if (database.visibleMeansDurable || !this.#isNews(look)) return;
-    if (look.lastId <= id && look.changeSeq <= changeSeq) return;
+    const { database, position } = this.#parts;
+    if (database.visibleMeansDurable || position.isDurable(look)) return;
     await database.makeDurable(this.#memberId);
-    this.#durable = {
-      id: Math.max(this.#durable.id, look.lastId),
-      changeSeq: Math.max(this.#durable.changeSeq, look.changeSeq),
-    };
+    position.noteDurable(look);
   }
 
-  #isNews(look: Look): boolean {
-    return look.lastId > this.#cursor.id || look.changeSeq > this.#cursor.changeSeq;
-  }
-
-  #hasLostTrack(look: CountedLook): boolean {
-    if (look.lastId < look.afterId || look.era !== this.#era) return true;
-    // Whatever another look took over since has been checked then.
-    return this.#isNews(look) && look.lastId - look.afterId > look.page.seen;
-  }
-
-  /** Moves the cursor over what the look found and hands it over. Never waits. */
-  #absorb(look: CountedLook): void {
-    if (!this.#isNews(look)) return;
-    const from = this.#cursor;
-    const isChanged = look.changeSeq > from.changeSeq;
-    this.#cursor = { id: Math.max(from.id, look.lastId), changeSeq: Math.max(from.changeSeq, look.changeSeq) };
-    if (isChanged && look.settings !== undefined) this.#settings = look.settings;
-    this.#compacted = Math.max(this.#compacted, look.compactedRevision);
-    const { poll, sink } = this.#parts;
+  /** Hands over what the look found and moves the cursor over it. Never waits. */
+  #absorb(look: Hold["look"]): void {
+    const { position, poll, sink } = this.#parts;
+    const changes = position.absorb(look);
+    if (changes === undefined) return;
     poll.noteActivity();
-    sink.apply({
-      rows: look.page.rows.filter(({ id }) => id > from.id),
-      leases: isChanged ? look.leases : [],
-      compactedRevision: this.#compacted,
-      settings: new Map(this.#settings),
-    });
+    sink.apply(changes);
   }
 
   /** What a look outside of the lock suspects is decided under it. */
   async #checkTrackLocked(): Promise<void> {
-    const hold = await this.#parts.sequencer.lock(() => this.#cursor);
+    const parts = this.#parts;
+    const hold = await parts.sequencer.lock(() => parts.position.cursor);
     try {
       await this.#makeDurable(hold.look);
-      if (this.#hasLostTrack(hold.look)) await this.#startAnew(hold);
+      if (parts.position.hasLostTrack(hold.look)) await this.#startAnew(hold);
       else this.#absorb(hold.look);
     } finally {
       hold.unlock();
@@ -317,15 +291,16 @@ export class SharedLog implements AppendLog {
   async #startAnew(hold: Hold): Promise<void> {
     const { look } = hold;
     const { log } = this.#options;
-    const { database, purge, sink } = this.#parts;
+    const parts = this.#parts;
+    const { cursor } = parts.position;
     let { lastId, changeSeq, era } = look;
-    if (lastId < this.#cursor.id) {
+    if (lastId < cursor.id) {
       log.error(
-        { revision: this.#cursor.id, databaseRevision: lastId },
+        { revision: cursor.id, databaseRevision: lastId },
         "the database went back in time: it was restored, or failed over without its last commits",
       );
-      lastId = this.#cursor.id;
-      changeSeq = Math.max(changeSeq, this.#cursor.changeSeq) + 1;
+      lastId = cursor.id;
+      changeSeq = Math.max(changeSeq, cursor.changeSeq) + 1;
       era = randomInt(2 ** 47);
       const batchNumber = ++this.#batchNumber;
       const batch = { ...emptyBatch, memberId: this.#memberId, batchNumber, lastId, changeSeq, era };
@@ -337,15 +312,12 @@ export class SharedLog implements AppendLog {
       );
       hold.unlock();
     }
-    const settings = await database.settings();
-    this.#era = era;
-    this.#cursor = { id: lastId, changeSeq };
-    this.#durable = this.#cursor;
-    this.#compacted = look.compactedRevision;
-    this.#settings = settings;
-    purge.forget();
+    const settings = await parts.database.settings();
+    const { compactedRevision } = look;
+    parts.position = new LogPosition({ lastId, changeSeq, era, compactedRevision, settings });
+    parts.purge.forget();
     this.#loaded = deferred();
-    sink.lost(this.#state());
+    parts.sink.lost(this.#state());
   }
 
   #turn(hold: Hold): LogTurn {
@@ -368,7 +340,8 @@ export class SharedLog implements AppendLog {
 
   async #commit(hold: Hold, batch: LogBatch): Promise<void> {
     const { rows, leases, settings, compactedRevision, purgeIds } = batch;
-    const { purge } = this.#parts;
+    const { purge, poll, position } = this.#parts;
+    const { cursor } = position;
     const isChanged = leases.length > 0 || settings.size > 0 || compactedRevision !== undefined;
     if (rows.length === 0 && !isChanged) {
       hold.unlock();
@@ -381,26 +354,16 @@ export class SharedLog implements AppendLog {
       leases,
       settings,
       compactedRevision,
-      lastId: rows.at(-1)?.id ?? this.#cursor.id,
-      changeSeq: this.#cursor.changeSeq + (isChanged ? 1 : 0),
-      era: this.#era,
+      lastId: rows.at(-1)?.id ?? cursor.id,
+      changeSeq: cursor.changeSeq + (isChanged ? 1 : 0),
+      era: position.era,
     };
     // Rows below an earlier compaction may go while the commit waits for the disk; rows below this one only after it.
     const purged = compactedRevision === undefined ? purge.run(purgeIds) : undefined;
-    await Promise.all([hold.commit(sequenced, this.#cursor), purged]);
-    this.#advance(sequenced);
+    await Promise.all([hold.commit(sequenced, cursor), purged]);
+    position.advance(sequenced);
+    poll.noteActivity();
     if (compactedRevision !== undefined) await purge.run(purgeIds);
-  }
-
-  #advance(batch: SequencedBatch): void {
-    this.#cursor = { id: batch.lastId, changeSeq: batch.changeSeq };
-    this.#durable = this.#cursor;
-    this.#compacted = batch.compactedRevision ?? this.#compacted;
-    for (const [name, value] of batch.settings) {
-      if (value === undefined) this.#settings.delete(name);
-      else this.#settings.set(name, value);
-    }
-    this.#parts.poll.noteActivity();
   }
 
   /** Another replica wrote. Errors are the next request's to report. */
