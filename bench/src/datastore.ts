@@ -111,7 +111,7 @@ async function measure(
     // Everything works on objects, so that they are created even when that is not to be reported.
     for (const work of works.filter((known) => known === "create" || chosenWorks.includes(known))) {
       const { operations, errors, seconds, p50Ms, p99Ms, loadCpu } = await load.run({ work, objects, durationMs });
-      const residentMiB = await target.residentMiB();
+      const residentMiB = target.residentMiB();
       const opsPerSecond = operations / seconds;
       console.log(
         `${name}, ${objects} objects, ${work}: ${Math.round(opsPerSecond)}/s, p99 ${p99Ms.toFixed(2)} ms, ${errors} errors, ${residentMiB.toFixed(0)} MiB`,

@@ -6,7 +6,7 @@ import pg from "pg";
 import { Http2Connection } from "./datastore/http2-connection.ts";
 import { Latencies } from "./datastore/latencies.ts";
 import { paths } from "./datastore/requests.ts";
-import { residentMiB } from "./datastore/targets.ts";
+import { residentMiB } from "./resident-memory.ts";
 
 /**
  * `npm run bench -- million-keys [--backend sqlite] [--keys 1000000]`: what a large store costs. Fills it, starts the
@@ -50,7 +50,7 @@ export async function run(args: string[]): Promise<number> {
     const measured = {
       startMs,
       pageP99Ms: pages.percentile(0.99),
-      residentMiB: await residentMiB(adapter.process.pid),
+      residentMiB: residentMiB(adapter.process.pid),
     };
     await adapter.process.stop();
     console.log(`${values.backend}, ${keys.toLocaleString("en")} keys of ${valueBytes} bytes`);

@@ -1,10 +1,12 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { Agent, request } from "node:https";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { freePorts } from "@keelson/conformance";
+import { startKeelson, stopKeelson } from "./keelson-process.ts";
+import { residentMiB } from "./resident-memory.ts";
 
 /**
  * `npm run bench -- startup`: what a user waits for and what it costs in memory. Each run starts a server in an empty data
@@ -15,7 +17,6 @@ const runs = 5;
 const pollMs = 5;
 /** Memory is read when the join is done and the processes have been quiet for a while. */
 const settleMs = 5_000;
-const launcher = resolve(import.meta.dirname, "../../apps/keelson/bin/keelson.js");
 
 /** Stock K3s v1.21.2 on a machine of this size (conformance/vectors/timings.md), and what Keelson promises. */
 const rows = [
@@ -93,22 +94,15 @@ async function measure(): Promise<Sample> {
     await until(async () => (await get("/api/v1/nodes/bench-agent")) === 200, agent);
     const agentNodeMs = performance.now() - agentStart;
     await delay(settleMs);
-    return { serverReadyMs, agentNodeMs, serverMiB: await residentMiB(server), agentMiB: await residentMiB(agent) };
+    return { serverReadyMs, agentNodeMs, serverMiB: residentMiB(server.pid!), agentMiB: residentMiB(agent.pid!) };
   } finally {
-    for (const child of children.reverse()) await stop(child);
+    for (const child of children.reverse()) await stopKeelson(child);
     await rm(directory, { recursive: true, force: true });
   }
 }
 
 function start(args: string[], env: Record<string, string>): ChildProcess {
-  return spawn(process.execPath, [launcher, ...args], { env: { ...process.env, ...env }, stdio: "ignore" });
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = new Promise((done) => child.once("exit", done));
-  child.kill("SIGTERM");
-  await ended;
+  return startKeelson(args, { env: { ...process.env, ...env }, stdio: "ignore" });
 }
 
 /** A client with the admin certificate; it appears on disk during the start, so it is read again until it does. */
@@ -144,24 +138,6 @@ async function until(check: () => Promise<boolean>, child: ChildProcess): Promis
     if (performance.now() > deadline) throw new Error("not up within 30 s");
     await delay(pollMs);
   }
-}
-
-async function residentMiB(child: ChildProcess): Promise<number> {
-  const status = await readFile(`/proc/${child.pid}/status`, "utf8");
-  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? Number.NaN) / 1_024;
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
-  return ports;
 }
 
 function median(values: number[]): number {

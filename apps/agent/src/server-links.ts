@@ -5,6 +5,7 @@ import {
   type LoadBalancer,
   parseServerUrl,
 } from "@keelson/load-balancer";
+import { withoutRoots } from "@keelson/pki/csr";
 import { type Dependencies, Lifecycle, type Service } from "@keelson/service";
 import type { AgentConfig } from "./config.ts";
 import type { Joined } from "./join/join.ts";
@@ -69,7 +70,8 @@ export class ServerLinks implements Service {
     this.#tunnels = new TunnelSet({
       tls: () => {
         const { serverCaPem, leaves } = this.#joined()!;
-        return { ca: serverCaPem, cert: leaves["client-kubelet"].certPem, key: leaves["client-kubelet"].keyPem };
+        const { certPem, keyPem } = leaves["client-kubelet"];
+        return { ca: serverCaPem, cert: withoutRoots(certPem), key: keyPem };
       },
       clock,
       log,

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import {
   backends,
   findBinary,
@@ -8,6 +7,7 @@ import {
   startBackend,
   startEtcd,
 } from "@keelson/conformance";
+import { residentMiB } from "../resident-memory.ts";
 
 /** What is measured: etcd, the adapter on each backend, and kine where `KINE_BIN` names it. */
 export const targetNames = ["etcd", "sqlite", "postgres", "mariadb", "kine"] as const;
@@ -18,7 +18,7 @@ export interface Target {
   name: TargetName;
   url: string;
   /** Resident memory of the process that serves, in MiB; the database's own processes are not in it. */
-  residentMiB(): Promise<number>;
+  residentMiB(): number;
   close(): Promise<void>;
 }
 
@@ -69,9 +69,4 @@ async function startKine(endpoint: string): Promise<{ url: string; process: Serv
   });
   await process.start();
   return { url, process };
-}
-
-export async function residentMiB(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8");
-  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? Number.NaN) / 1_024;
 }

@@ -14,35 +14,25 @@ export interface AgentOrder {
   port: number;
   /** PEM of the CA: the tunnel runs over TLS. */
   ca?: string;
-  sessions?: number;
   /** Without extensions, as towards a stock server. */
   legacy?: boolean;
 }
 
 const chunk = Buffer.alloc(64 * 1024, 0x62);
-/** No more handshakes run at once than a gateway's queue lets through: what they need for a moment is no session's memory. */
-const handshakesAtOnce = 48;
 
-/** The agent's end, a process of its own: opens sessions as told and serves a few made-up targets. */
+/** The agent's end, a process of its own: opens a session as told and serves a few made-up targets. */
 export function runAgentPart(): Promise<number> {
-  process.on("message", (order: AgentOrder) => {
-    let left = order.sessions ?? 1;
-    const openNext = (): void => {
-      if (left-- > 0) openSession(order, openNext);
-    };
-    for (let index = 0; index < handshakesAtOnce; index++) openNext();
-  });
+  process.on("message", openSession);
   process.send!("ready");
   return new Promise(() => {});
 }
 
-function openSession({ port, ca, legacy }: AgentOrder, opened: () => void): void {
+function openSession({ port, ca, legacy }: AgentOrder): void {
   const transport =
     ca === undefined
       ? connectTcp({ port, host: "127.0.0.1" })
       : connectTls({ port, host: "127.0.0.1", ca, servername: "localhost" });
   transport.once(ca === undefined ? "connect" : "secureConnect", () => {
-    opened();
     const session: TunnelSession = new TunnelSession({
       role: "client",
       transport,

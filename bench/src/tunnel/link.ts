@@ -10,21 +10,19 @@ import type { AgentOrder } from "./agent-part.ts";
 import { forkPart } from "./fork-part.ts";
 
 export interface Link extends AsyncDisposable {
-  sessions: TunnelSession[];
+  /** The server's end. */
+  session: TunnelSession;
   /** The agent's process. */
   pid: number;
 }
 
-/** A server in this process and an agent in another, with so many sessions between them. */
-export async function openLink(
-  options: { tls?: boolean; sessions?: number; delayMs?: number; legacy?: boolean } = {},
-): Promise<Link> {
-  const { tls = false, sessions: count = 1, delayMs, legacy = false } = options;
-  const sessions: TunnelSession[] = [];
-  const { promise: complete, resolve } = Promise.withResolvers<void>();
+/** A server in this process and an agent in another, with a session between them. */
+export async function openLink(options: { tls?: boolean; delayMs?: number; legacy?: boolean } = {}): Promise<Link> {
+  const { tls = false, delayMs, legacy = false } = options;
+  const { promise: opened, resolve } = Promise.withResolvers<TunnelSession>();
   const onSocket = (transport: Socket): void => {
     transport.on("error", () => {});
-    sessions.push(
+    resolve(
       new TunnelSession({
         role: "server",
         transport,
@@ -33,7 +31,6 @@ export async function openLink(
         clock: systemClock,
       }),
     );
-    if (sessions.length === count) resolve();
   };
   const identity = tls ? await serverIdentity() : undefined;
   const server = identity === undefined ? createServer(onSocket) : createTlsServer(identity, onSocket);
@@ -41,14 +38,14 @@ export async function openLink(
   const agent = await startAgent();
   const { port: direct } = server.address() as AddressInfo;
   const slow = delayMs === undefined ? undefined : await slowPath(direct, delayMs);
-  const order: AgentOrder = { port: slow?.port ?? direct, sessions: count, legacy };
+  const order: AgentOrder = { port: slow?.port ?? direct, legacy };
   agent.send(identity === undefined ? order : { ...order, ca: identity.ca });
-  await complete;
+  const session = await opened;
   return {
-    sessions,
+    session,
     pid: agent.pid!,
     async [Symbol.asyncDispose]() {
-      for (const session of sessions) session.close("bench is over");
+      session.close("bench is over");
       agent.kill("SIGKILL");
       slow?.close();
       await new Promise((done) => server.close(done));

@@ -120,6 +120,22 @@ export function isIssuedBy(certificate: CertificateInfo, issuer: CertificateInfo
   }
 }
 
+/**
+ * What to show of a certificate file in a TLS handshake: all but the self-signed certificates behind the leaf. A peer trusts
+ * those by itself or not at all (RFC 8446, 4.4.2), and would hold them for as long as the connection lives.
+ */
+export function withoutRoots(pem: string): string {
+  const blocks = readPem(pem).filter(({ label }) => label === "CERTIFICATE");
+  const isRoot = (der: Buffer): boolean => {
+    const certificate = readCertificate(der);
+    return isIssuedBy(certificate, certificate);
+  };
+  return blocks
+    .filter(({ der }, index) => index === 0 || !isRoot(der))
+    .map(({ text }) => text)
+    .join("");
+}
+
 function firstCertificate(pem: string): Buffer {
   const block = readPem(pem).find(({ label }) => label === "CERTIFICATE");
   if (block === undefined) throw new DerError("there is no certificate in this text");

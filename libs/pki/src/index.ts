@@ -5,7 +5,7 @@ export {
   leafLifetimeMs,
   type Purpose,
 } from "./authority.ts";
-export { type CertificateInfo, isIssuedBy, readBundle, readCertificate } from "./certificate.ts";
+export { type CertificateInfo, isIssuedBy, readBundle, readCertificate, withoutRoots } from "./certificate.ts";
 export { createCertificateRequest, readCertificateRequest } from "./csr.ts";
 export { DerError } from "./der.ts";
 export { exportPrivateKey, generateEcKey, generateRsaKey, importPrivateKey } from "./keys.ts";

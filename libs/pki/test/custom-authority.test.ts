@@ -12,6 +12,7 @@ import {
   readCertificate,
   readPem,
   verifyChain,
+  withoutRoots,
 } from "../src/index.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "keelson-pki-"));
@@ -104,6 +105,19 @@ describe("a CA that an administrator brings", () => {
     // A leaf never outlives its issuer, and never begins before it.
     const { notAfterMs, notBeforeMs } = readCertificate(pem);
     expect([notAfterMs, notBeforeMs]).toEqual([authority.certificate.notAfterMs, authority.certificate.notBeforeMs]);
+  });
+
+  it("is shown without its root by who presents a leaf of it", async () => {
+    const { bundlePem, keyPem, rootPem } = customAuthority(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    const authority = new Authority(bundlePem, importPrivateKey(keyPem));
+    const key = createPublicKey(await generateEcKey());
+    const pem = authority.issue({ commonName: "leaf", purposes: ["client"] }, key, Date.now());
+    const shown = readBundle(withoutRoots(pem));
+    expect(shown.map(({ commonName }) => commonName)).toEqual(["leaf", "intermediate"]);
+    const chain = shown.map(({ der }) => der);
+    expect(verifyChain(chain, readBundle(rootPem), "client", Date.now()).ok).toBe(true);
+    // A self-signed certificate that is itself the leaf stays.
+    expect(readBundle(withoutRoots(rootPem))).toHaveLength(1);
   });
 
   it("is refused with another CA's key, or when its first certificate is not a CA", async () => {

@@ -2,6 +2,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import type { Clock, Logger } from "@keelson/service";
 import { AddressCounter } from "../limits/address-counter.ts";
 import { HandshakeQueue } from "./handshake-queue.ts";
+import { readInSmallPieces } from "./small-reads.ts";
 
 export interface FrontDoorOptions {
   host: string;
@@ -125,6 +126,7 @@ export class FrontDoor {
     socket.removeAllListeners("timeout");
     if (first[0] !== tlsHandshakeRecord) return void refusePlain(socket);
     socket.unshift(first);
+    readInSmallPieces(socket);
     const enqueue = (): void => {
       if (socket.destroyed) return;
       const over = this.#handshakes.push(() => {
