@@ -39,8 +39,11 @@ COPY package.json ./
 COPY libs libs
 COPY apps apps
 COPY deploy/image deploy/image
-ENV NODE_ENV=production NODE_COMPILE_CACHE=/tmp/keelson-compile-cache K3S_DATA_DIR=/var/lib/keelson
+ENV NODE_ENV=production NODE_COMPILE_CACHE=/app/.compile-cache K3S_DATA_DIR=/var/lib/keelson
+RUN install -d -o keelson -g keelson "$NODE_COMPILE_CACHE"
 USER keelson
+# By the user who will run it: the cache is kept per user.
+RUN node deploy/image/fill-compile-cache.js
 VOLUME /var/lib/keelson
 EXPOSE 6443
 STOPSIGNAL SIGTERM
