@@ -53,10 +53,22 @@ export async function openLink(options: { tls?: boolean; delayMs?: number; legac
   };
 }
 
+/** What a path holds in one direction before the sender must wait, as buffers of kernels do. */
+const pathBytes = 8 * 1024 * 1024;
+
 /** A path to a port on which every byte takes `delayMs`. */
 async function slowPath(port: number, delayMs: number): Promise<{ port: number; close(): void }> {
   const flow = (from: Socket, to: Socket): void => {
-    from.on("data", (piece) => setTimeout(() => to.write(piece), delayMs));
+    let held = 0;
+    const leave = (bytes: number): void => {
+      held -= bytes;
+      if (held < pathBytes) from.resume();
+    };
+    from.on("data", (piece: Buffer) => {
+      held += piece.length;
+      if (held >= pathBytes) from.pause();
+      setTimeout(() => to.write(piece, () => leave(piece.length)), delayMs);
+    });
     from.on("close", () => setTimeout(() => to.destroy(), delayMs));
     from.on("error", () => {});
   };

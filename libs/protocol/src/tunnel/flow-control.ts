@@ -7,8 +7,12 @@
 export const highMark = 256 * 1024;
 /** Unread bytes below which it may go on. */
 export const lowMark = 64 * 1024;
-/** Unread bytes at which a peer that heeds no Pause loses the stream: the memory of one stream is bounded. */
-export const hardLimit = 8 * 1024 * 1024;
+/**
+ * Unread bytes at which a peer that heeds no Pause loses the stream: the memory of one stream is bounded. What is on its way
+ * when the Pause is sent must fit below: after a stall of this process that is all that the kernels' buffers on the path hold,
+ * 10 MiB a hop as Linux comes, with a balancer in between twice that.
+ */
+export const hardLimit = 32 * 1024 * 1024;
 /** Credit is returned in portions of this size. */
 const creditPortion = 64 * 1024;
 /** What a sender may send now and then although it is paused, when the Pause may have lost its Resume. */

@@ -181,3 +181,21 @@ describe("two-way bulk over 50 ms round trips never hangs", () => {
     );
   });
 });
+
+test("a stream survives all that was on its way when the Pause left, and not a peer that goes on and on", () => {
+  const flow = new PauseFlow();
+  const outcomes = new Map<unknown, number>();
+  const receive = (bytes: number): void => {
+    for (let left = bytes; left > 0; left -= chunkBytes) {
+      const signal = flow.received(chunkBytes, 0);
+      const kind = typeof signal === "object" ? signal.kind : signal;
+      outcomes.set(kind, (outcomes.get(kind) ?? 0) + 1);
+    }
+  };
+  // Two hops whose kernels hold 10 MiB each, read in one moment after a stall.
+  receive(20 * 1024 * 1024);
+  expect(outcomes.get("pause")).toBe(1);
+  expect(outcomes.has("overrun")).toBe(false);
+  receive(13 * 1024 * 1024);
+  expect(outcomes.has("overrun")).toBe(true);
+});
