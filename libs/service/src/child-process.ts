@@ -1,11 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import { Backoff, type BackoffOptions } from "./backoff.ts";
 import { LineSplitter, parseChildLog } from "./child-log.ts";
+import { ChildPidFile, signalGroup } from "./child-pid-file.ts";
 import { type Clock, systemClock, type Timer } from "./clock.ts";
 import { errorCode, errorMessage, KeelsonError } from "./errors.ts";
-import { readFileIfExists, writeFileAtomic } from "./files.ts";
 import type { Service } from "./lifecycle.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 
@@ -62,6 +60,7 @@ export interface ChildProcessOptions {
   onExit?: (exit: ChildExit) => boolean;
 }
 
+const defaultStopTimeoutMs = 10_000;
 /** Enough for what a program says on its way out after it has said why: etcd takes leave of each peer in several lines. */
 const keptLines = 200;
 
@@ -74,6 +73,7 @@ export class SupervisedChild implements Service {
   readonly #log: Logger;
   readonly #clock: Clock;
   readonly #backoff: Backoff;
+  readonly #pidFile: ChildPidFile | undefined;
   #state: ChildState = "stopped";
   #sinceMs: number;
   #process: ChildProcess | undefined;
@@ -91,6 +91,9 @@ export class SupervisedChild implements Service {
     this.#log = (deps.log ?? silentLogger).child({ component: options.name });
     this.#clock = deps.clock ?? systemClock;
     this.#backoff = new Backoff(options.backoff ?? { initialMs: 500, maxMs: 30_000 });
+    if (options.pidFile !== undefined) {
+      this.#pidFile = new ChildPidFile(options.pidFile, { log: this.#log, clock: this.#clock });
+    }
     this.#sinceMs = this.#clock.monotonic();
   }
 
@@ -123,7 +126,7 @@ export class SupervisedChild implements Service {
     if (this.#state !== "stopped" && this.#state !== "ended") return this.whenReady();
     this.#enter("starting");
     this.#keepAlive = setInterval(() => {}, 3_600_000);
-    await this.#endOrphan();
+    await this.#pidFile?.endOrphan(this.#options.stopTimeoutMs ?? defaultStopTimeoutMs);
     this.#backoff.reset();
     const timer = this.#clock.setTimeout(() => {
       this.#settle(this.#failure("child/not-ready", "did not become ready in time"));
@@ -165,7 +168,7 @@ export class SupervisedChild implements Service {
       const kill = this.#clock.setTimeout(() => {
         this.#log.warn({ pid }, "did not end after SIGTERM, killing it");
         signalGroup(pid, "SIGKILL");
-      }, this.#options.stopTimeoutMs ?? 10_000);
+      }, this.#options.stopTimeoutMs ?? defaultStopTimeoutMs);
       await this.#exited;
       kill.cancel();
     }
@@ -207,7 +210,7 @@ export class SupervisedChild implements Service {
     });
     if (child.pid === undefined) return;
     this.#log.info({ pid: child.pid }, `started ${name}`);
-    const pidWritten = this.#writePid(child.pid);
+    const pidWritten = this.#pidFile?.write(child.pid);
     this.#exited = new Promise((resolve) => {
       // "close" comes after the last output was read, so that the last lines are complete; a grandchild that holds the
       // pipes would keep it from coming, so the group is ended as soon as its leader is gone.
@@ -215,7 +218,7 @@ export class SupervisedChild implements Service {
       child.once("close", async (code, signal) => {
         process.off("exit", endWithUs);
         await pidWritten;
-        await this.#removePid();
+        await this.#pidFile?.remove();
         const exit = { code, signal, uptimeMs: this.#clock.monotonic() - startedAt, lastLines };
         this.#onExit(exit);
         resolve(exit);
@@ -299,54 +302,5 @@ export class SupervisedChild implements Service {
       if (error === undefined) waiter.resolve();
       else waiter.reject(error);
     }
-  }
-
-  async #writePid(pid: number): Promise<void> {
-    if (this.#options.pidFile === undefined) return;
-    try {
-      await writeFileAtomic(this.#options.pidFile, `${pid} ${startTimeOf(pid)}\n`, 0o600);
-    } catch (error) {
-      this.#log.warn({ err: error }, "cannot write the pid file");
-    }
-  }
-
-  async #removePid(): Promise<void> {
-    if (this.#options.pidFile !== undefined) await rm(this.#options.pidFile, { force: true });
-  }
-
-  /** Ends the process that an earlier, killed run of ours left behind. */
-  async #endOrphan(): Promise<void> {
-    if (this.#options.pidFile === undefined) return;
-    const [pidText, startTime] = (await readFileIfExists(this.#options.pidFile))?.trim().split(" ") ?? [];
-    const pid = Number(pidText);
-    // A process id is reused; together with the start time it names one process for as long as the machine is up.
-    if (!Number.isInteger(pid) || pid <= 1 || startTime === undefined || startTimeOf(pid) !== startTime) return;
-    this.#log.warn({ pid }, "ending the process that an earlier run left behind");
-    signalGroup(pid, "SIGTERM");
-    const deadline = this.#clock.monotonic() + (this.#options.stopTimeoutMs ?? 10_000);
-    while (startTimeOf(pid) === startTime) {
-      if (this.#clock.monotonic() >= deadline) signalGroup(pid, "SIGKILL");
-      await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, 50));
-    }
-  }
-}
-
-/** Sends a signal to a process group; a group that is gone already is what the caller wanted. */
-function signalGroup(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, signal);
-  } catch (error) {
-    if (errorCode(error) !== "ESRCH" && errorCode(error) !== "EPERM") throw error;
-  }
-}
-
-/** Start time of a living process in clock ticks since boot (`/proc/<pid>/stat`, field 22); empty when there is none. */
-function startTimeOf(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? "" : (fields[19] ?? "");
-  } catch {
-    return "";
   }
 }
