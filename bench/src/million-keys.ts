@@ -40,7 +40,7 @@ export async function run(args: string[]): Promise<number> {
     const endpoint = backend.freshEndpoint();
     const fillStartedMs = performance.now();
     await fill(endpoint, keys);
-    if (backend.backend === "postgres") await checkpoint(endpoint);
+    if (backend.backend === "postgres") await settle(endpoint);
     const startedMs = performance.now();
     const fillMs = startedMs - fillStartedMs;
     const adapter = await startAdapter(endpoint);
@@ -89,10 +89,11 @@ async function fill(endpoint: string, keys: number): Promise<void> {
   await adapter.process.stop();
 }
 
-/** Lets PostgreSQL write what it holds back of the fill, which would otherwise go on beside the reads for minutes. */
-async function checkpoint(endpoint: string): Promise<void> {
+/** Lets PostgreSQL do at once what the fill leaves it to do, which would otherwise go on beside the reads for minutes. */
+async function settle(endpoint: string): Promise<void> {
   const client = new pg.Client(endpoint);
   await client.connect();
+  await client.query("VACUUM (ANALYZE)");
   await client.query("CHECKPOINT");
   await client.end();
 }

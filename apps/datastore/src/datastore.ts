@@ -5,7 +5,7 @@ import type { CompactionPolicy } from "./core.ts";
 import { httpEndpoints } from "./gateway/http-endpoints.ts";
 import { JsonGateway } from "./gateway/json-gateway.ts";
 import type { DatabaseTlsFiles } from "./log/sql/tls-files.ts";
-import { limitYoungGeneration } from "./memory.ts";
+import { limitOldGeneration, limitYoungGeneration } from "./memory.ts";
 import { GrpcServer } from "./server/grpc-server.ts";
 import { Listener, type ListenOptions, type ListenTls } from "./server/listener.ts";
 
@@ -66,6 +66,7 @@ export function createDatastore(config: DatastoreConfig, deps: Partial<Dependenc
     async start() {
       limitYoungGeneration();
       const { methods, observer, checks } = await backend.start();
+      limitOldGeneration();
       serving = {
         grpc: new GrpcServer(methods, logger, observer),
         onHttp: httpEndpoints(new JsonGateway(methods), registry, checks),

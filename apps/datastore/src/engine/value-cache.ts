@@ -7,7 +7,7 @@ export type ReadValues = (
 ) => (Uint8Array | undefined)[] | Promise<(Uint8Array | undefined)[]>;
 
 /** Holds 50,000 objects of 1 KiB beside some superseded ones, and leaves room in 600 MB for the keys of a million. */
-export const defaultCacheBytes = 80 << 20;
+export const defaultCacheBytes = 64 << 20;
 
 const recordHeaderBytes = 8;
 /** A read of more than this share of the cache goes past it, so that one big list does not empty it. */
