@@ -49,7 +49,8 @@ export interface AppendLog {
 
   /**
    * Values of rows, in the order of the ids; undefined where a row is gone. Synchronous where the driver can, because
-   * reads that need no waiting stay on the fast path.
+   * reads that need no waiting stay on the fast path. Use the values in the turn of the event loop in which they arrive:
+   * their memory is used again for the next.
    */
   readValues(ids: readonly number[]): (Uint8Array | undefined)[] | Promise<(Uint8Array | undefined)[]>;
 

@@ -8,6 +8,7 @@ import { lockClass, openPostgres } from "./sql/postgres-schema.ts";
 import { channel, copied, sql } from "./sql/postgres-statements.ts";
 import { PostgresVacuum } from "./sql/postgres-vacuum.ts";
 import { encodeName, int8Array } from "./sql/postgres-values.ts";
+import { ReusedBytes } from "./sql/reused-bytes.ts";
 import {
   type Cursor,
   type Look,
@@ -48,6 +49,7 @@ export class PostgresDatabase implements SqlDatabase {
   readonly #reader: PostgresLink;
   readonly #bulk: PostgresLink;
   readonly #vacuum: PostgresVacuum;
+  readonly #values = new ReusedBytes();
   #lockStatement: Statement | undefined;
   #memberId = "";
   #inTransaction = false;
@@ -150,8 +152,11 @@ export class PostgresDatabase implements SqlDatabase {
 
   async values(ids: readonly number[]): Promise<(Uint8Array | undefined)[]> {
     const found = new Map<number, Uint8Array>();
+    this.#values.reuse();
     await this.#reader.copy(copied.values(ids), (row) => {
-      if (row.integer(2) !== 1) found.set(row.integer(0), toValue(row.text(1), row.bytes(3)));
+      if (row.integer(2) === 1) return;
+      const value = row.bytes(3);
+      found.set(row.integer(0), toValue(row.text(1), value && this.#values.copy(value)));
     });
     return ids.map((id) => found.get(id));
   }

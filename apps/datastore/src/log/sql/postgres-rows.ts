@@ -61,7 +61,7 @@ export function toLoadedRow(row: BinaryRow): StoredRow | undefined {
   return toStoredRow(columns, false);
 }
 
-/** A copied value, to be kept. */
-export function toValue(name: string, value: Buffer | undefined): Uint8Array {
-  return value === undefined ? new Uint8Array(0) : clientValue(decodeName(name), Buffer.from(value));
+/** A copied value as clients see it. */
+export function toValue(name: string, value: Uint8Array | undefined): Uint8Array {
+  return value === undefined ? new Uint8Array(0) : clientValue(decodeName(name), value);
 }

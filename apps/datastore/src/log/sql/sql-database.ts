@@ -32,7 +32,7 @@ export interface SqlDatabase {
 
   /** Deletes rows; missing ones are no error. */
   purge(ids: readonly number[]): Promise<void>;
-  /** Values in the order of the ids; undefined where the row is gone. */
+  /** Values in the order of the ids; undefined where the row is gone. The next call may overwrite them. */
   values(ids: readonly number[]): Promise<(Uint8Array | undefined)[]>;
   size(): Promise<{ total: number; inUse: number }>;
   defragment(): Promise<void>;
