@@ -16,10 +16,12 @@ let server: Server;
 let port: number;
 let requests: RequestHeaders[];
 let aborted: number;
+let taken: number;
 
 beforeEach(async () => {
   requests = [];
   aborted = 0;
+  taken = 0;
   server = createServer((socket) => {
     new Http2Connection(socket, { onRequest: echo, onClosed() {} });
   });
@@ -37,7 +39,12 @@ function echo(stream: Http2Stream, headers: RequestHeaders): void {
     onEnd() {
       if (headers.path === "/slow") return;
       stream.sendHeaders(okHeaders);
-      stream.sendData(Buffer.concat(chunks));
+      const body = Buffer.concat(chunks);
+      // As if the memory were used again at once: what has been taken must not be looked at any more.
+      stream.sendData(body, () => {
+        taken++;
+        body.fill(0xee);
+      });
       // `x: 1` as a literal that is not indexed.
       stream.end(Buffer.from([0, 1, 0x78, 1, 0x31]));
     },
@@ -70,6 +77,7 @@ describe("against Node's HTTP/2 client", () => {
       expect(body.equals(Buffer.alloc(sizes[at]!, sizes[at]! % 251))).toBe(true);
       expect(trailer).toBe("1");
     });
+    await expect.poll(() => taken, patiently).toBe(sizes.length);
     session.close();
   });
 

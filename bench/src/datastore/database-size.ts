@@ -38,9 +38,15 @@ export async function measureSize(name: TargetName, seconds: number): Promise<Si
   return { target: name, updates, points };
 }
 
-/** Whether the largest size of the last third of the run is that of the third before, give or take a little. */
+/**
+ * Whether the last third of the run is as large as the third before, give or take a little. By their medians: what a database
+ * has allocated goes up and down with its own purge, and endless growth shows in the median as well.
+ */
 export function levelsOff(points: SizeSeries["points"]): boolean {
   const third = Math.floor(points.length / 3);
-  const largest = (from: number, to?: number): number => Math.max(0, ...points.slice(from, to).map(([, mib]) => mib));
-  return largest(-third) <= levelGrowth * largest(-2 * third, -third);
+  const median = (from: number, to?: number): number => {
+    const sizes = points.slice(from, to).map(([, mib]) => mib);
+    return sizes.sort((a, b) => a - b)[Math.floor(sizes.length / 2)] ?? 0;
+  };
+  return median(-third) <= levelGrowth * median(-2 * third, -third);
 }

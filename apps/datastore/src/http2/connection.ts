@@ -109,10 +109,11 @@ export class Http2Connection {
     buffer.set(block, writeFrameHeader(buffer, at, block.length, frameType.headers, flags, streamId));
   }
 
-  writeData(streamId: number, bytes: Uint8Array): void {
+  /** `onTaken`: the socket has taken these bytes and all before them. */
+  writeData(streamId: number, bytes: Uint8Array, onTaken?: () => void): void {
     const { buffer, at } = this.#output.reserve(frameHeaderBytes);
     writeFrameHeader(buffer, at, bytes.length, frameType.data, 0, streamId);
-    this.#output.write(bytes);
+    this.#output.write(bytes, onTaken);
     this.sendWindow -= bytes.length;
   }
 

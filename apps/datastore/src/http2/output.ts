@@ -44,15 +44,18 @@ export class Output {
     return { buffer: this.#staging!.buffer, at };
   }
 
-  write(bytes: Uint8Array): void {
-    if (bytes.length < directBytes) {
+  /** `onTaken`: the bytes, and all of the same memory before them, are not looked at any more. */
+  write(bytes: Uint8Array, onTaken?: () => void): void {
+    if (bytes.length < directBytes && onTaken === undefined) {
       const { buffer, at } = this.reserve(bytes.length);
       buffer.set(bytes, at);
       return;
     }
     this.#schedule();
     this.#handOver();
-    if (!this.#socket.destroyed) this.#socket.write(bytes);
+    if (this.#socket.destroyed) return;
+    if (onTaken === undefined) this.#socket.write(bytes);
+    else this.#socket.write(bytes, (error) => error ?? onTaken());
   }
 
   /** Lets the socket write what was handed over since the last time. */

@@ -11,6 +11,12 @@ export interface StreamListener {
   onDrain(): void;
 }
 
+/** Bytes to send, and who wants to know that the socket has taken them. */
+interface Chunk {
+  bytes: Uint8Array;
+  onTaken: (() => void) | undefined;
+}
+
 /** One request and its response. Bytes to send wait here until flow control lets them go. */
 export class Http2Stream {
   readonly id: number;
@@ -21,7 +27,7 @@ export class Http2Stream {
   /** Bytes received since the window was last opened again. */
   unacknowledged = 0;
   remoteEnded = false;
-  #queue: Uint8Array[] = [];
+  #queue: Chunk[] = [];
   #queuedBytes = 0;
   /** Header block that ends the stream once the queue is empty. */
   #trailers: Buffer | undefined;
@@ -46,9 +52,10 @@ export class Http2Stream {
     if (!this.#ended) this.#connection.writeHeaders(this.id, block, false);
   }
 
-  sendData(bytes: Uint8Array): void {
+  /** `onTaken`: the bytes are not looked at any more; not called when they could not be sent. */
+  sendData(bytes: Uint8Array, onTaken?: () => void): void {
     if (this.#ended || this.#trailers !== undefined) return;
-    this.#queue.push(bytes);
+    this.#queue.push({ bytes, onTaken });
     this.#queuedBytes += bytes.length;
     this.#connection.addQueued(bytes.length);
     this.pump();
@@ -66,15 +73,16 @@ export class Http2Stream {
     const connection = this.#connection;
     let sent = 0;
     while (this.#queue.length > 0) {
-      const bytes = this.#queue[0]!;
+      const chunk = this.#queue[0]!;
+      const { bytes } = chunk;
       const allowed = Math.min(this.sendWindow, connection.sendWindow, connection.maxFrameBytes);
       if (allowed <= 0 && bytes.length > 0) break;
       const part = bytes.length <= allowed ? bytes : bytes.subarray(0, allowed);
-      connection.writeData(this.id, part);
+      connection.writeData(this.id, part, part === bytes ? chunk.onTaken : undefined);
       this.sendWindow -= part.length;
       sent += part.length;
       if (part === bytes) this.#queue.shift();
-      else this.#queue[0] = bytes.subarray(allowed);
+      else chunk.bytes = bytes.subarray(allowed);
     }
     if (sent > 0) {
       this.#queuedBytes -= sent;

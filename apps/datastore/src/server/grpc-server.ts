@@ -3,6 +3,7 @@ import type { Logger } from "@keelson/service";
 import type { RequestHeaders } from "../http2/request-headers.ts";
 import type { Http2Stream } from "../http2/stream.ts";
 import { MessageSplitter } from "./message-splitter.ts";
+import { responseMemory } from "./response-memory.ts";
 import {
   type CallInfo,
   grpcPrefixBytes,
@@ -81,7 +82,7 @@ class Call implements CallInfo {
   respond(frame: Buffer): void {
     if (this.ended) return;
     this.sendHeaders();
-    this.stream.sendData(frame);
+    this.stream.sendData(frame, responseMemory.isOwn(frame) ? () => responseMemory.giveBack(frame) : undefined);
     this.finish(grpcStatus.ok, okTrailers);
   }
 

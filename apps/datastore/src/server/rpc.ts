@@ -1,3 +1,5 @@
+import { responseMemory } from "./response-memory.ts";
+
 /**
  * What a service is to a transport: methods by path, over plain bytes. The gRPC server and the JSON gateway both drive
  * these, and neither knows what a method does.
@@ -52,7 +54,7 @@ export const grpcPrefixBytes = 5;
 
 /** Room for a message of `size` bytes with its prefix already written. */
 export function grpcFrame(size: number): Buffer {
-  const frame = Buffer.allocUnsafe(grpcPrefixBytes + size);
+  const frame = responseMemory.take(grpcPrefixBytes + size);
   frame[0] = 0;
   frame.writeUInt32BE(size, 1);
   return frame;
