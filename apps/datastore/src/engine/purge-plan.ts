@@ -28,8 +28,14 @@ export class PurgePlan {
     this.#orphanIds = leftovers.orphanIds;
   }
 
+  /** Whether there is something to do now. */
   get pending(): boolean {
-    return this.#found.length > 0 || this.#orphanIds.length > 0 || this.#scanned < this.#store.compacted;
+    return this.#found.length > 0 || this.#orphanIds.length > 0 || this.#scanned < this.#store.purgeable;
+  }
+
+  /** Whether everything below the compacted revision is gone, also what readers still hold. */
+  get isComplete(): boolean {
+    return !this.pending && this.#scanned >= this.#store.compacted;
   }
 
   /** The next rows to delete, at most `limit`. */
@@ -60,31 +66,33 @@ export class PurgePlan {
     this.#orphanIds.unshift(...purge.orphans);
   }
 
-  /** Looks at versions below the compacted revision until `limit` rows are found, and lets the history drop them. */
+  /** Looks at versions below the purgeable revision until `limit` rows are found, and lets the history drop them. */
   #scan(limit: number): void {
-    const { history, compacted } = this.#store;
-    if (this.#scanned >= compacted) return;
+    const { history, purgeable } = this.#store;
+    if (this.#scanned >= purgeable) return;
     for (const version of this.#keptTombstones.splice(0)) {
       if (version.entry.head === version) this.#found.push({ version, successor: undefined });
     }
     let done = 0;
     for (; done < history.length && this.#found.length < limit; done++) {
       const version = history.at(done);
-      if (version.revision >= compacted) break;
-      if (version.revision > this.#scanned) this.#judge(version);
+      if (version.revision >= purgeable) break;
+      if (version.revision > this.#scanned) this.#judge(version, purgeable);
     }
     history.dropFront(done);
-    if (history.length > 0 && history.at(0).revision < compacted) return;
-    // The versions at the compacted revision are looked at too, but stay: a watch may start there.
-    for (let at = 0; at < history.length && history.at(at).revision === compacted; at++) this.#judge(history.at(at));
-    this.#scanned = compacted;
+    if (history.length > 0 && history.at(0).revision < purgeable) return;
+    // The versions at the revision itself are looked at too, but stay: a watch may start there.
+    for (let at = 0; at < history.length && history.at(at).revision === purgeable; at++) {
+      this.#judge(history.at(at), purgeable);
+    }
+    this.#scanned = purgeable;
   }
 
-  #judge(version: Version): void {
+  #judge(version: Version, purgeable: number): void {
     const { previous, entry } = version;
     if (previous !== undefined) this.#found.push({ version: previous, successor: version });
     if (version.version !== 0) return;
-    if (version.revision === this.#store.compacted) this.#keptTombstones.push(version);
+    if (version.revision === purgeable) this.#keptTombstones.push(version);
     // A tombstone with a successor goes when the successor is looked at.
     else if (entry.head === version) this.#found.push({ version, successor: undefined });
   }

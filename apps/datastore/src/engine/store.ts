@@ -2,6 +2,7 @@ import { History } from "./history.ts";
 import { KeyIndex } from "./key-index.ts";
 import { contains, type KeyRange } from "./key-range.ts";
 import type { Lease } from "./lease.ts";
+import { ReadHolds } from "./read-holds.ts";
 import type { Key, Version } from "./version.ts";
 import { Version as VersionNode } from "./version.ts";
 
@@ -19,8 +20,19 @@ export class MvccStore {
   head = 1;
   /** Reads and watches below it fail. A store that was never compacted is at -1, as in etcd. */
   compacted = -1;
+  readonly holds = new ReadHolds();
   /** Staged versions, oldest first. */
   #staged: Version[] = [];
+
+  /** Keeps the rows of what a reader can find now, until the returned function is called. */
+  hold(): () => void {
+    return this.holds.hold(this.compacted);
+  }
+
+  /** Rows that only reads below this revision need may be deleted. */
+  get purgeable(): number {
+    return Math.min(this.compacted, this.holds.oldest);
+  }
 
   /** Empties the store; a loader fills it again. */
   reset(committed: number, compacted: number): void {

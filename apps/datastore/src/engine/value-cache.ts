@@ -6,6 +6,14 @@ export type ReadValues = (
   versions: readonly Version[],
 ) => (Uint8Array | undefined)[] | Promise<(Uint8Array | undefined)[]>;
 
+/** The row of a version is not there: compaction has deleted it, at another replica, since the version was found. */
+export class ValueGoneError extends Error {
+  constructor(version: Version) {
+    super(`the row of revision ${version.revision} is gone`);
+    this.name = "ValueGoneError";
+  }
+}
+
 /** Holds 50,000 objects of 1 KiB beside some superseded ones, and leaves room in 600 MB for the keys of a million. */
 export const defaultCacheBytes = 64 << 20;
 
@@ -73,11 +81,11 @@ export class ValueCache {
   }
 
   /**
-   * Encoded KeyValues, in order; undefined where compaction removed the row meanwhile. Synchronous results are views
-   * into the ring: use them before anything else runs.
+   * Encoded KeyValues, in order. Synchronous results are views into the ring: use them before anything else runs. Throws
+   * {@link ValueGoneError}; who waits for values should keep compaction away (see MvccStore.hold).
    */
-  load(versions: readonly Version[]): (Buffer | undefined)[] | Promise<(Buffer | undefined)[]> {
-    const found = new Array<Buffer | undefined>(versions.length);
+  load(versions: readonly Version[]): Buffer[] | Promise<Buffer[]> {
+    const found = new Array<Buffer>(versions.length);
     let missing: number[] | undefined;
     for (let at = 0; at < versions.length; at++) {
       const bytes = this.#find(versions[at]!);
@@ -90,18 +98,18 @@ export class ValueCache {
   }
 
   /** As {@link load} for one version. */
-  loadOne(version: Version): Buffer | undefined | Promise<Buffer | undefined> {
+  loadOne(version: Version): Buffer | Promise<Buffer> {
     const bytes = this.#find(version);
     if (bytes !== undefined) {
       this.hits++;
       return bytes;
     }
     const loaded = this.load([version]);
-    return loaded instanceof Promise ? loaded.then((list) => list[0]) : loaded[0];
+    return loaded instanceof Promise ? loaded.then((list) => list[0]!) : loaded[0]!;
   }
 
   /** As {@link load}, for whoever cannot use the bytes at once. */
-  async loadCopies(versions: readonly Version[]): Promise<(Buffer | undefined)[]> {
+  async loadCopies(versions: readonly Version[]): Promise<Buffer[]> {
     const loaded = this.load(versions);
     if (loaded instanceof Promise) return await loaded;
     keepCopies(loaded);
@@ -127,9 +135,9 @@ export class ValueCache {
 
   #loadMissing(
     versions: readonly Version[],
-    found: (Buffer | undefined)[],
+    found: Buffer[],
     missing: readonly number[],
-  ): (Buffer | undefined)[] | Promise<(Buffer | undefined)[]> {
+  ): Buffer[] | Promise<Buffer[]> {
     this.misses += missing.length;
     const wanted = missing.map((at) => versions[at]!);
     const values = this.#read(wanted);
@@ -143,17 +151,17 @@ export class ValueCache {
   /** Adds what was read, to the cache too unless it is much. In place: as views into the ring. */
   #fill(
     versions: readonly Version[],
-    found: (Buffer | undefined)[],
+    found: Buffer[],
     missing: readonly number[],
     values: readonly (Uint8Array | undefined)[],
     inPlace: boolean,
-  ): (Buffer | undefined)[] {
+  ): Buffer[] {
     const wanted = missing.map((at) => versions[at]!);
     const isKept = this.#isKept(wanted, values);
     for (let at = 0; at < missing.length; at++) {
       const version = wanted[at]!;
       const value = values[at];
-      if (value === undefined && version.version !== 0) continue;
+      if (value === undefined && version.version !== 0) throw new ValueGoneError(version);
       if (isKept) this.#store(version, value);
       found[missing[at]!] = (isKept && inPlace ? this.#find(version) : undefined) ?? encodeKeyValue(version, value);
     }
@@ -203,6 +211,9 @@ function recordSize(length: number): number {
   return (recordHeaderBytes + length + 7) & ~7;
 }
 
-function keepCopies(views: (Buffer | undefined)[]): void {
-  for (let at = 0; at < views.length; at++) if (views[at] !== undefined) views[at] = Buffer.from(views[at]!);
+/** In place; what is still missing stays so. */
+function keepCopies(views: Buffer[]): void {
+  views.forEach((view, at) => {
+    views[at] = Buffer.from(view);
+  });
 }

@@ -56,8 +56,6 @@ export class WriteQueue {
   #stopped = false;
   #landed: (() => void)[] = [];
   #purge: PurgePlan;
-  /** Readers that need rows which compaction may want to delete. */
-  #purgeHolds = 0;
   readonly #timers: { cancel(): void }[];
 
   constructor(options: WriteQueueOptions) {
@@ -66,6 +64,10 @@ export class WriteQueue {
     this.#evaluator = new BatchEvaluator({ store, lessor, cache, fitsKey: log.fitsKey?.bind(log) });
     this.#purge = options.purge;
     this.#health = new LogHealth(clock, logger);
+    store.holds.onRelease = () => {
+      if (this.#purge.pending) this.kick();
+      else this.#signalLanded();
+    };
     this.#timers = [
       clock.setInterval(() => this.#expire(), 500),
       clock.setInterval(() => {
@@ -117,18 +119,10 @@ export class WriteQueue {
     while (this.#flights.length > 0) await new Promise<void>((resolve) => this.#landed.push(resolve));
   }
 
-  /** Keeps compaction from deleting rows until the returned function is called. */
-  holdPurge(): () => void {
-    this.#purgeHolds++;
-    return () => {
-      this.#purgeHolds--;
-    };
-  }
-
   /** Resolves when compaction has nothing left to delete. */
   async purged(): Promise<void> {
-    while (!this.#stopped && (this.#purge.pending || this.#flights.some(({ purge }) => purge !== undefined))) {
-      this.kick();
+    while (!this.#stopped && (!this.#purge.isComplete || this.#flights.some(({ purge }) => purge !== undefined))) {
+      if (this.#purge.pending) this.kick();
       await new Promise<void>((resolve) => this.#landed.push(resolve));
     }
   }
@@ -144,6 +138,7 @@ export class WriteQueue {
     });
     await Promise.race([this.landed(), late]);
     timer?.cancel();
+    this.#signalLanded();
   }
 
   async #run(): Promise<void> {
@@ -153,7 +148,7 @@ export class WriteQueue {
         if (turn === undefined) return;
         const work = this.#step(turn);
         if (work !== undefined) await work;
-      } while (!this.#stopped && (this.#waiting.length > 0 || (this.#purge.pending && this.#purgeHolds === 0)));
+      } while (!this.#stopped && (this.#waiting.length > 0 || this.#purge.pending));
     } finally {
       this.#running = false;
       if (this.#waiting.length > 0 && this.#health.failure === undefined) this.kick();
@@ -193,7 +188,7 @@ export class WriteQueue {
   #send(turn: LogTurn, flight: Flight): Promise<void> {
     const { batch } = flight;
     const purge = this.#purge;
-    if (purge.pending && this.#purgeHolds === 0) {
+    if (purge.pending) {
       flight.purge = purge.take(Math.min(maxPurgeRows, Math.max(minPurgeRows, 2 * batch.rows.length)));
       batch.purgeIds = [...flight.purge.versions.map(({ version }) => version.id), ...flight.purge.orphans];
     }
@@ -216,7 +211,10 @@ export class WriteQueue {
     turn.release();
     const last = this.#flights.at(-1);
     if (last !== undefined) last.items.push(...flight.items);
-    else for (const item of flight.items) item.settle();
+    else {
+      for (const item of flight.items) item.settle();
+      this.#signalLanded();
+    }
   }
 
   #committed(flight: Flight): void {

@@ -1,5 +1,6 @@
 import { etcdErrors, grpcStatus, RpcError } from "@keelson/protocol/etcd";
 import { errorMessage } from "@keelson/service";
+import { ValueGoneError } from "../engine/value-cache.ts";
 import { LogUnavailableError } from "../log/append-log.ts";
 
 /**
@@ -9,6 +10,7 @@ import { LogUnavailableError } from "../log/append-log.ts";
 export function statusOf(error: unknown): RpcError {
   if (error instanceof RpcError) return error;
   if (error instanceof LogUnavailableError) return etcdErrors.unavailable(error);
+  if (error instanceof ValueGoneError) return etcdErrors.compacted(error);
   return new RpcError(grpcStatus.unknown, errorMessage(error), { cause: error });
 }
 

@@ -100,7 +100,7 @@ function proclaim(core: Core, key: string, createRevision: number, value: Uint8A
 
 async function shown(core: Core, version: Version) {
   const [bytes] = await core.cache.loadCopies([version]);
-  return bytes === undefined ? undefined : keyValue.decode(bytes);
+  return bytes && keyValue.decode(bytes);
 }
 
 function prefixOf(name: Uint8Array): string {

@@ -32,16 +32,28 @@ export function hashService(core: Core): UnaryMethod[] {
 }
 
 async function hashAt(core: Core, revision: number): Promise<number> {
+  const release = core.store.hold();
+  try {
+    return await hashVersions(core, versionsAt(core, revision));
+  } finally {
+    release();
+  }
+}
+
+function versionsAt(core: Core, revision: number): Version[] {
   const versions: Version[] = [];
   core.store.index.scan({ start: "", end: undefined }, (entry) => {
     const version = entry.at(revision);
     if (version !== undefined) versions.push(version);
     return true;
   });
+  return versions;
+}
+
+async function hashVersions(core: Core, versions: readonly Version[]): Promise<number> {
   let hash = 0;
   for (let at = 0; at < versions.length; at += chunkVersions) {
     for (const bytes of await core.cache.loadCopies(versions.slice(at, at + chunkVersions))) {
-      if (bytes === undefined) throw etcdErrors.compacted();
       hash = crc32(bytes, hash);
     }
     await new Promise((resolve) => setImmediate(resolve));

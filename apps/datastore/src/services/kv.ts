@@ -4,16 +4,21 @@ import type { DeleteOp, Operation, Outcome, PutOp, RangeOp, TxnOp } from "../eng
 import { evaluateRange } from "../engine/range.ts";
 import { checkPut, checkTxn, maxTxnOps } from "../engine/txn-check.ts";
 import { checkRevision, evaluateDelete, evaluatePut, evaluateTxn } from "../engine/txn-evaluate.ts";
+import { ValueGoneError } from "../engine/value-cache.ts";
 import type { WriteScope } from "../queue/write-op.ts";
 import { checkRequestSize } from "../server/message-splitter.ts";
 import type { UnaryMethod } from "../server/rpc.ts";
 import { decodeDelete, decodePut, decodeRange, decodeTxn, readerOf } from "../wire/kv-requests.ts";
+import { versionsOf } from "../wire/kv-responses.ts";
+
+/** How often a range is looked up whose rows are compacted away meanwhile. Rows that are still missing then are lost. */
+const maxLookUps = 5;
 
 /** etcdserverpb.KV. */
 export function kvService(core: Core, alarms: { refuseWhenFull(): void }): UnaryMethod[] {
   const { store, encoder } = core;
 
-  const range = (op: RangeOp): Buffer | Promise<Buffer> => {
+  const find = (op: RangeOp): Buffer | Promise<Buffer> => {
     checkRevision(store, op, store.committed);
     const revision = store.committed;
     const at = op.revision > 0 ? op.revision : revision;
@@ -23,6 +28,30 @@ export function kvService(core: Core, alarms: { refuseWhenFull(): void }): Unary
       }
     }
     return encoder.encode(evaluateRange(store, op, at), revision);
+  };
+
+  const range = (op: RangeOp): Buffer | Promise<Buffer> => {
+    const frame = find(op);
+    return frame instanceof Promise ? readOn(op, frame) : frame;
+  };
+
+  /** Waits for values. Compaction waits too, but not that of another replica: then the range is looked up again. */
+  const readOn = async (op: RangeOp, frame: Promise<Buffer>): Promise<Buffer> => {
+    for (let lookUps = 1; ; lookUps++) {
+      const release = store.hold();
+      try {
+        return await frame;
+      } catch (error) {
+        if (!(error instanceof ValueGoneError)) throw error;
+        if (lookUps === maxLookUps) throw etcdErrors.corrupt(error);
+      } finally {
+        release();
+      }
+      await core.linearize();
+      const again = find(op);
+      if (!(again instanceof Promise)) return again;
+      frame = again;
+    }
   };
 
   /** Queues a write; resolves with its response frame once it is durable. */
@@ -35,21 +64,33 @@ export function kvService(core: Core, alarms: { refuseWhenFull(): void }): Unary
       checkRequestSize(request);
       let outcome: Outcome;
       let before = 0;
+      let release = (): void => {};
       core.queue.submit({
         operation,
         bytes: request.length,
         evaluate: (scope) => {
           before = store.head;
           outcome = evaluate(scope);
+          // Whoever writes next may compact what this answer still shows.
+          if (versionsOf(outcome).length > 0) release = store.hold();
         },
         complete: (revision) => {
           try {
-            resolve(encoder.encode(outcome, revision, before));
+            const frame = encoder.encode(outcome, revision, before);
+            if (frame instanceof Promise) frame.then(resolve, (error) => reject(committed(error))).finally(release);
+            else {
+              resolve(frame);
+              release();
+            }
           } catch (error) {
-            reject(error);
+            release();
+            reject(committed(error));
           }
         },
-        fail: reject,
+        fail: (error) => {
+          release();
+          reject(error);
+        },
       });
     });
 
@@ -119,6 +160,11 @@ export function kvService(core: Core, alarms: { refuseWhenFull(): void }): Unary
       },
     },
   ];
+}
+
+/** The write is done, but another replica has compacted what its answer shows: the client cannot be told how it went. */
+function committed(error: unknown): unknown {
+  return error instanceof ValueGoneError ? etcdErrors.timeout(error) : error;
 }
 
 /** Whether a transaction may put: those are refused when space has run out, deletions are not. */

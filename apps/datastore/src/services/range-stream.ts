@@ -69,7 +69,8 @@ async function sendRange(
     if (revision < store.compacted) throw etcdErrors.compacted();
     const limit = Math.min(keys, left);
     const outcome = evaluateRange(store, { ...op, key: from, limit, revision }, revision);
-    const frame = await encoder.encode(outcome, header);
+    const release = store.hold();
+    const frame = await Promise.resolve(encoder.encode(outcome, header)).finally(release);
     const chunk = rangeResponse.decode(frame.subarray(grpcPrefixBytes));
     left -= chunk.kvs.length;
     const last = !chunk.more || left <= 0 || op.countOnly;

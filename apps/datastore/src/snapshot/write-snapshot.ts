@@ -1,5 +1,4 @@
 import { open } from "node:fs/promises";
-import { etcdErrors } from "@keelson/protocol/etcd";
 import type { Core } from "../core.ts";
 import { varint64Size, varintSize, writeVarint, writeVarint64 } from "../engine/key-value-bytes.ts";
 import type { Version } from "../engine/version.ts";
@@ -18,7 +17,7 @@ const chunkVersions = 500;
 export async function writeSnapshot(core: Core, path: string): Promise<void> {
   const revision = core.store.committed;
   // Values must stay readable until they are written.
-  const release = core.queue.holdPurge();
+  const release = core.store.hold();
   const file = await open(path, "wx", 0o600);
   try {
     const versions = versionsAt(core, revision);
@@ -80,8 +79,7 @@ async function* keyItems(core: Core, versions: Version[]): AsyncGenerator<Item> 
     const loaded = await core.cache.loadCopies(chunk);
     for (let index = 0; index < chunk.length; index++) {
       const version = chunk[index]!;
-      const value = loaded[index];
-      if (value === undefined) throw etcdErrors.compacted();
+      const value = loaded[index]!;
       sub = version.revision === last ? sub + 1 : 0;
       last = version.revision;
       const key = revisionKey(version.revision, sub);

@@ -44,16 +44,12 @@ export function encodeEvents(
     : write(versions, loaded, previousAt);
 }
 
-function write(
-  versions: readonly Version[],
-  kvs: readonly (Buffer | undefined)[],
-  previousAt?: readonly number[],
-): EncodedEvents {
+function write(versions: readonly Version[], kvs: readonly Buffer[], previousAt?: readonly number[]): EncodedEvents {
   const sizes = new Array<number>(versions.length);
   let total = 0;
   for (let at = 0; at < versions.length; at++) {
     let size = versions[at]!.version === 0 ? 2 : 0;
-    size += fieldSize(kvs[at]?.length ?? 0);
+    size += fieldSize(kvs[at]!.length);
     const previous = previousKv(kvs, previousAt, at);
     if (previous !== undefined) size += fieldSize(previous.length);
     sizes[at] = size;
@@ -69,7 +65,7 @@ function write(
       bytes[end++] = 0x08;
       bytes[end++] = 1;
     }
-    end = writeField(bytes, end, 0x12, kvs[at]);
+    end = writeField(bytes, end, 0x12, kvs[at]!);
     const previous = previousKv(kvs, previousAt, at);
     if (previous !== undefined) end = writeField(bytes, end, 0x1a, previous);
     ends[at] = end;
@@ -77,11 +73,7 @@ function write(
   return { bytes, ends };
 }
 
-function previousKv(
-  kvs: readonly (Buffer | undefined)[],
-  previousAt: readonly number[] | undefined,
-  at: number,
-): Buffer | undefined {
+function previousKv(kvs: readonly Buffer[], previousAt: readonly number[] | undefined, at: number): Buffer | undefined {
   const position = previousAt?.[at] ?? -1;
   return position < 0 ? undefined : kvs[position];
 }
@@ -90,10 +82,9 @@ function fieldSize(length: number): number {
   return 1 + varintSize(length) + length;
 }
 
-function writeField(target: Buffer, at: number, tag: number, bytes: Buffer | undefined): number {
+function writeField(target: Buffer, at: number, tag: number, bytes: Buffer): number {
   target[at++] = tag;
-  at = writeVarint(target, at, bytes?.length ?? 0);
-  if (bytes === undefined) return at;
+  at = writeVarint(target, at, bytes.length);
   target.set(bytes, at);
   return at + bytes.length;
 }

@@ -1,5 +1,5 @@
 import type { MvccStore } from "../engine/store.ts";
-import type { ValueCache } from "../engine/value-cache.ts";
+import { type ValueCache, ValueGoneError } from "../engine/value-cache.ts";
 import type { Version } from "../engine/version.ts";
 import { type EncodedEvents, encodeEvents } from "./event-bytes.ts";
 import type { Watch } from "./watch.ts";
@@ -134,7 +134,7 @@ export class WatchHub {
         events = wanted.length === 0 ? undefined : this.#encode(wanted, prevKv);
         if (!startsLater) encodings.set(kind, events);
         // Once the values are there, whoever waits for them finds them in the cache.
-        if (events instanceof Promise) events.then(() => this.pump(), this.#onError);
+        if (events instanceof Promise) this.#hold(events).then(() => this.pump(), this.#onUnread);
       }
       if (events === undefined) continue;
       if (events instanceof Promise) this.#markBehind(watch, Math.max(first, watch.nextRevision));
@@ -145,6 +145,16 @@ export class WatchHub {
   #encode(versions: readonly Version[], prevKv: boolean): EncodedEvents | Promise<EncodedEvents> {
     return encodeEvents(versions, prevKv, this.#store.compacted, this.#cache);
   }
+
+  /** Keeps compaction away until the values are there. */
+  #hold<T>(values: Promise<T>): Promise<T> {
+    return values.finally(this.#store.hold());
+  }
+
+  /** The watch stays where it is, for a later {@link pump}. A row that another replica has compacted is no news. */
+  readonly #onUnread = (error: unknown): void => {
+    if (!(error instanceof ValueGoneError)) this.#onError(error);
+  };
 
   #fallBehind(watch: Watch, nextRevision: number): void {
     this.#markBehind(watch, nextRevision);
@@ -176,12 +186,12 @@ export class WatchHub {
       return true;
     }
     watch.fetching = true;
-    events
+    this.#hold(events)
       .then((fetched) => {
         if (!watch.ended) this.#sendStep(watch, through, fetched);
         this.pump();
       })
-      .catch(this.#onError)
+      .catch(this.#onUnread)
       .finally(() => {
         watch.fetching = false;
       });

@@ -142,11 +142,11 @@ export class KvEncoder {
 
 /** Plans the fields after the header. Headers of operations inside a transaction carry only a revision. */
 class Plan {
-  readonly #kvs: Map<Version, Buffer | undefined>;
+  readonly #kvs: Map<Version, Buffer>;
   readonly revision: number;
   readonly #before: number;
 
-  constructor(kvs: Map<Version, Buffer | undefined>, revision: number, before: number) {
+  constructor(kvs: Map<Version, Buffer>, revision: number, before: number) {
     this.#kvs = kvs;
     this.revision = revision;
     this.#before = before;
@@ -168,13 +168,13 @@ class Plan {
   #range(outcome: RangeOutcome): Piece {
     const { op, count } = outcome;
     const finished = finishRange(outcome, (version) => {
+      // Not loaded where there is nothing to sort.
       const bytes = this.#kvs.get(version);
       return bytes === undefined ? new Uint8Array(0) : valueInKeyValue(version, bytes);
     });
     const pieces: Piece[] = [];
     for (const version of finished.versions) {
-      const bytes = op.keysOnly ? keyOnly(version) : this.#kvs.get(version);
-      if (bytes !== undefined) pieces.push(bytesField(0x12, bytes));
+      pieces.push(bytesField(0x12, op.keysOnly ? keyOnly(version) : this.#kvs.get(version)!));
     }
     if (finished.more) pieces.push(numberField(0x18, 1));
     if (count > 0) pieces.push(numberField(0x20, count));
@@ -182,17 +182,13 @@ class Plan {
   }
 
   #put(outcome: PutOutcome): Piece {
-    const bytes = outcome.previous === undefined ? undefined : this.#kvs.get(outcome.previous);
-    return bytes === undefined ? nothing : bytesField(0x12, bytes);
+    return outcome.previous === undefined ? nothing : bytesField(0x12, this.#kvs.get(outcome.previous)!);
   }
 
   #delete(outcome: DeleteOutcome): Piece {
     const pieces: Piece[] = [];
     if (outcome.deleted > 0) pieces.push(numberField(0x10, outcome.deleted));
-    for (const version of outcome.previous) {
-      const bytes = this.#kvs.get(version);
-      if (bytes !== undefined) pieces.push(bytesField(0x1a, bytes));
-    }
+    for (const version of outcome.previous) pieces.push(bytesField(0x1a, this.#kvs.get(version)!));
     return join(pieces);
   }
 
@@ -226,7 +222,7 @@ function shownOf({ op, versions }: RangeOutcome): number {
 }
 
 /** The versions whose values a response shows. */
-function versionsOf(outcome: Outcome): Version[] {
+export function versionsOf(outcome: Outcome): Version[] {
   const versions: Version[] = [];
   collect(outcome, versions);
   return versions;
@@ -252,8 +248,8 @@ function collect(outcome: Outcome, into: Version[]): void {
   }
 }
 
-function byVersion(versions: Version[], bytes: (Buffer | undefined)[]): Map<Version, Buffer | undefined> {
-  const map = new Map<Version, Buffer | undefined>();
-  for (let at = 0; at < versions.length; at++) map.set(versions[at]!, bytes[at]);
+function byVersion(versions: readonly Version[], bytes: readonly Buffer[]): Map<Version, Buffer> {
+  const map = new Map<Version, Buffer>();
+  for (let at = 0; at < versions.length; at++) map.set(versions[at]!, bytes[at]!);
   return map;
 }
