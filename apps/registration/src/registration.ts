@@ -131,7 +131,7 @@ export class Registration implements Service, RegistrationClient {
     );
     this.#warnings = new CertificateWarnings(this.#pki, api, config.nodeName.toLowerCase(), clock, log);
     const shared = envelopes === undefined || bootstrap === undefined ? undefined : { store: envelopes, bootstrap };
-    this.#tokenRotation = new TokenRotation(this.#credentials, this.paths, clock, log, shared);
+    this.#tokenRotation = new TokenRotation(this.#credentials, this.paths, log, shared);
     if (config.internalApi !== undefined) {
       const listen = { ...config.internalApi, names: uniqueNames(["keelson-registration", ...names]) };
       const internalApi = new InternalApi(listen, this, this.#pki, clock, log);

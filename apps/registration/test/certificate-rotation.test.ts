@@ -17,6 +17,7 @@ import {
   openBootstrap,
   parseBootstrapData,
 } from "@keelson/secret-format";
+import { ManualClock } from "@keelson/service";
 import { describe, expect, it } from "vitest";
 import { createSuccessorCas, readCas } from "../src/certificates/ca-successors.ts";
 import { checkCertificates } from "../src/certificates/certificate-check.ts";
@@ -210,6 +211,33 @@ describe("replacing a CA", () => {
     expect(await readFile(second.registration.paths.key("client-ca"), "utf8")).toBe(
       await readFile(first.registration.paths.key("client-ca"), "utf8"),
     );
+  });
+
+  it("changes nothing when the datastore cannot be asked, and is not undone by a server that missed it", async () => {
+    const envelopes = new MemoryEnvelopes();
+    const clock = new ManualClock(Date.now());
+    const shared = { token: "cluster-secret", sharedDatastore: true };
+    const first = await startRegistration(shared, { envelopes });
+    const second = await startRegistration(shared, { envelopes, clock });
+    const before = await first.registration.caBundles();
+    const successors = await createSuccessorCas(first.dataDir, Date.now());
+    envelopes.failure = new Error("the datastore is away");
+    expect(await first.registration.replaceCas(successors, false)).toMatchObject({
+      ok: false,
+      refusal: { status: 503 },
+    });
+    expect(await first.registration.caBundles()).toEqual(before);
+    envelopes.failure = undefined;
+    envelopes.isDeaf = true;
+    expect(await first.registration.replaceCas(successors, false)).toEqual({ ok: true, value: undefined });
+    const after = await first.registration.caBundles();
+    expect(await second.registration.caBundles()).toEqual(before);
+    clock.advance(6 * 3_600_000);
+    await expect.poll(() => second.registration.caBundles()).toEqual(after);
+    const stored = parseBootstrapData(
+      openBootstrap("cluster-secret", envelopes.values.get(bootstrapKey("cluster-secret"))!.value),
+    );
+    expect(stored.ServerCA!.content.toString()).toBe(after.serverCaPem);
   });
 
   it("is refused when it would cut off running agents, unless forced", async () => {

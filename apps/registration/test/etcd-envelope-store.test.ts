@@ -1,7 +1,8 @@
 import { execFileSync, spawn } from "node:child_process";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
-import { createEtcdClient } from "@keelson/etcd-client";
+import { createEtcdClient, type EtcdClient } from "@keelson/etcd-client";
+import { etcdErrors } from "@keelson/protocol/etcd";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createEtcdEnvelopeStore } from "../src/bootstrap/etcd-envelope-store.ts";
 import { startRegistration, temporaryFolder } from "./support/fixture.ts";
@@ -65,4 +66,30 @@ describe.skipIf(!hasEtcd())("the bootstrap envelope in etcd", () => {
     expect(await envelopes.replace(stored!.key, "stale", stored!.revision - 1)).toBe(false);
     expect(await envelopes.delete(stored!.key, stored!.revision - 1)).toBe(false);
   });
+});
+
+it("a watch that was ended goes on with what changed meanwhile", async () => {
+  const value = (text: string, modRevision: number) => ({
+    ...{ key: Buffer.from("/bootstrap/a"), value: Buffer.from(text) },
+    ...{ createRevision: 1, modRevision, version: 1, lease: 0n },
+  });
+  const values = [value("first", 5), value("second", 9)];
+  const starts: (number | undefined)[] = [];
+  const client: Pick<EtcdClient, "range" | "watch"> = {
+    range: async () => {
+      const kv = values.shift()!;
+      const header = { clusterId: 1n, memberId: 1n, revision: kv.modRevision, raftTerm: 1 };
+      return { header, kvs: [kv], more: false, count: 1 };
+    },
+    watch: (request, handlers) => {
+      starts.push(request.startRevision);
+      if (starts.length === 1) handlers.onEnd(etcdErrors.compacted());
+      return { cancel() {}, requestProgress() {} };
+    },
+  };
+  const seen: string[] = [];
+  const stop = createEtcdEnvelopeStore(client as EtcdClient).watch("/bootstrap/", (text) => seen.push(text));
+  onTestFinished(stop);
+  await expect.poll(() => starts, { timeout: 5_000 }).toEqual([6, 10]);
+  expect(seen).toEqual(["first", "second"]);
 });

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { bootstrapKey, openBootstrap, parseBootstrapData } from "@keelson/secret-format";
+import { bootstrapKey, openBootstrap, parseBootstrapData, sealBootstrap } from "@keelson/secret-format";
+import { createLogger, ManualClock } from "@keelson/service";
 import { describe, expect, it } from "vitest";
 import { startRegistration } from "./support/fixture.ts";
 import { MemoryEnvelopes } from "./support/memory-envelopes.ts";
@@ -97,5 +98,72 @@ describe("rotating the server token", () => {
     expect(answer).toMatchObject({ ok: false, refusal: { status: 503, hint: "the old token stays in force" } });
     expect((await registration.authenticate(basic("server", "first-secret"))).outcome).toBe("authenticated");
     expect(JSON.stringify(answer)).not.toContain("second-secret");
+  });
+
+  it("is made as a whole or not at all, whichever request to the datastore fails", async () => {
+    const envelopes = new MemoryEnvelopes();
+    const config = { token: "first-secret", sharedDatastore: true };
+    const [a, b] = [await startRegistration(config, { envelopes }), await startRegistration(config, { envelopes })];
+    const accepts = async ({ registration }: typeof a): Promise<string[]> => {
+      const known = ["first-secret", "second-secret"].map(async (password) =>
+        (await registration.authenticate(basic("server", password))).outcome === "authenticated" ? [password] : [],
+      );
+      return (await Promise.all(known)).flat();
+    };
+    for (let failing = 1; failing <= 3; failing++) {
+      envelopes.failAt = failing;
+      const answer = await a.registration.rotateToken("second-secret");
+      expect(answer).toMatchObject({ ok: false, refusal: { status: 503 } });
+      expect([await accepts(a), await accepts(b)]).toEqual([["first-secret"], ["first-secret"]]);
+      expect([...envelopes.values.keys()]).toEqual([bootstrapKey("first-secret")]);
+    }
+    envelopes.failAt = undefined;
+    expect(await a.registration.rotateToken("second-secret")).toEqual({ ok: true, value: undefined });
+    await expect.poll(() => accepts(b)).toEqual(["second-secret"]);
+    expect(await accepts(a)).toEqual(["second-secret"]);
+  });
+
+  it("is finished by asking again when the datastore took it and its answer was lost", async () => {
+    const envelopes = new MemoryEnvelopes();
+    const config = { token: "first-secret", sharedDatastore: true };
+    const [a, b] = [await startRegistration(config, { envelopes }), await startRegistration(config, { envelopes })];
+    envelopes.losesAnswers = true;
+    expect(await a.registration.rotateToken("second-secret")).toMatchObject({
+      ok: false,
+      refusal: { code: "token/rotation-unconfirmed", hint: expect.stringContaining("again") },
+    });
+    envelopes.losesAnswers = false;
+    for (const { registration } of [a, b]) await expect.poll(() => registration.serverToken).toMatch(/second-secret$/);
+  });
+
+  it("is finished when an envelope of this cluster is under the new token already, and refused when it is another's", async () => {
+    const envelopes = new MemoryEnvelopes();
+    const config = { token: "first-secret", sharedDatastore: true };
+    const { registration } = await startRegistration(config, { envelopes });
+    const ours = openBootstrap("first-secret", envelopes.values.get(bootstrapKey("first-secret"))!.value);
+    await envelopes.create(bootstrapKey("second-secret"), sealBootstrap("second-secret", ours));
+    await envelopes.create(bootstrapKey("third-secret"), sealBootstrap("third-secret", "{}"));
+    expect(await registration.rotateToken("third-secret")).toMatchObject({ refusal: { code: "token/in-use" } });
+    expect(await registration.rotateToken("second-secret")).toEqual({ ok: true, value: undefined });
+    expect(envelopes.values.has(bootstrapKey("first-secret"))).toBe(false);
+  });
+
+  it("is not undone by a server that missed it: the old token's envelope does not come back", async () => {
+    const envelopes = new MemoryEnvelopes();
+    const clock = new ManualClock();
+    const config = { token: "first-secret", sharedDatastore: true };
+    const a = await startRegistration(config, { envelopes });
+    const lines: string[] = [];
+    const log = createLogger({ name: "test", destination: { write: (line) => lines.push(line) } });
+    await startRegistration(config, { envelopes, clock, log });
+    envelopes.isDeaf = true;
+    await a.registration.rotateToken("second-secret");
+    clock.advance(6 * 3_600_000);
+    await expect.poll(() => lines.join("")).toContain("still runs on a token that was replaced");
+    expect([...envelopes.values.keys()].filter((key) => key.startsWith("/bootstrap"))).toEqual([
+      bootstrapKey("second-secret"),
+    ]);
+    envelopes.values.delete("/keelson/token-rotation");
+    await expect(startRegistration(config, { envelopes })).rejects.toMatchObject({ code: "bootstrap/other-token" });
   });
 });

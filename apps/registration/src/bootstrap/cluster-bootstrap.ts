@@ -9,11 +9,16 @@ import {
   parseBootstrapData,
   sealBootstrap,
 } from "@keelson/secret-format";
-import { type Clock, errorCode, KeelsonError, type Logger } from "@keelson/service";
+import { type Clock, errorCode, errorMessage, KeelsonError, type Logger } from "@keelson/service";
 import type { ServerPaths } from "../server-paths.ts";
-import { openRotationNotice, rotationNoticeKey } from "../tokens/rotation-notice.ts";
+import {
+  openRotationNotice,
+  rotationNoticeKey,
+  rotationNoticeTtlSeconds,
+  sealRotationNotice,
+} from "../tokens/rotation-notice.ts";
 import { readBootstrapFiles, sameBootstrapContents, writeBootstrapFiles } from "./bootstrap-files.ts";
-import type { EnvelopeStore, StoredValue } from "./envelope-store.ts";
+import type { EnvelopeStore, StoreChange, StoredValue } from "./envelope-store.ts";
 
 const lockPollMs = 1_000;
 /** After this many looks at an empty envelope its maker is taken for dead. */
@@ -73,15 +78,25 @@ export class ClusterBootstrap {
     });
   }
 
-  /** Stores the files as they stand on disk, if they differ from the stored ones. */
-  async publish(token: string): Promise<void> {
+  /** The contents of the envelope under a token; undefined when there is none. */
+  async read(token: string): Promise<BootstrapData | undefined> {
+    const key = bootstrapKey(token);
+    const entry = (await this.#store.list(key)).find((candidate) => candidate.key === key);
+    return entry === undefined || entry.value === "" ? undefined : contentsOf(token, entry);
+  }
+
+  /**
+   * Stores the files as they stand on disk, with `changes` ahead of them, if they differ from the stored ones. Throws
+   * `bootstrap/other-token` when the cluster's envelope is under another token: a second one would let the old token in again.
+   */
+  async publish(token: string, changes: BootstrapData = {}): Promise<void> {
     const key = bootstrapKey(token);
     for (let attempt = 0; attempt < 5; attempt++) {
-      const files = await readBootstrapFiles(this.#paths);
-      const stored = (await this.#store.list(key)).find((entry) => entry.key === key);
-      if (stored !== undefined && stored.value !== "") {
-        if (sameBootstrapContents(files, parseBootstrapData(openBootstrap(token, stored.value)))) return;
-      }
+      const files = { ...(await readBootstrapFiles(this.#paths)), ...changes };
+      const envelopes = await this.#store.list(bootstrapKeyPrefix);
+      const stored = envelopes.find((entry) => entry.key === key);
+      if (stored === undefined) refuseSecondEnvelope(envelopes);
+      else if (stored.value !== "" && sameBootstrapContents(files, contentsOf(token, stored))) return;
       const sealed = sealBootstrap(token, formatBootstrapData(files));
       const written =
         stored === undefined
@@ -94,11 +109,11 @@ export class ClusterBootstrap {
     });
   }
 
-  /** Calls back with the contents of each new envelope under the token that is in force then; the returned function ends it. */
-  follow(token: () => string, onContents: (bootstrapJson: string) => Promise<void>): () => void {
+  /** Calls back with the contents of each envelope under the token that is in force then; the returned function ends it. */
+  follow(token: () => string, onContents: (contents: BootstrapData) => Promise<void>): () => void {
     return this.#store.watch(bootstrapKeyPrefix, (sealed, key) => {
       if (key !== bootstrapKey(token())) return;
-      const take = async (): Promise<void> => onContents(openBootstrap(token(), sealed));
+      const take = async (): Promise<void> => onContents(parseBootstrapData(openBootstrap(token(), sealed)));
       void take().catch((error: unknown) => {
         this.#log.error({ err: error }, "what another server changed could not be taken over; it is at the next start");
       });
@@ -106,32 +121,61 @@ export class ClusterBootstrap {
   }
 
   /**
-   * Moves the envelope to a new token's key: the new one is complete before the old one goes. `prepareFiles` changes the
-   * local files in between. Throws before anything is written when the current envelope cannot be opened.
+   * Moves the envelope to a new token's key and leaves word of it to the other servers, all at once or not at all. Moving it
+   * again to where it is finishes what was interrupted. Throws before anything is written when the current envelope cannot be
+   * opened, or when the new token is that of another cluster.
    */
-  async rekey(
-    oldToken: string,
-    newToken: string,
-    newFiles: BootstrapData,
-    prepareFiles: () => Promise<void>,
-  ): Promise<void> {
-    const [oldKey, newKey] = [bootstrapKey(oldToken), bootstrapKey(newToken)];
-    const stored = await this.#store.list(bootstrapKeyPrefix);
-    const current = stored.find(({ key }) => key === oldKey);
-    if (current !== undefined && current.value !== "") openBootstrap(oldToken, current.value);
-    if (stored.some(({ key }) => key === newKey)) {
-      throw new KeelsonError("token/in-use", "the datastore already holds an envelope for that token", {
+  async rekey(oldToken: string, newToken: string, passwd: string): Promise<void> {
+    const [envelopes, [notice]] = await Promise.all([
+      this.#store.list(bootstrapKeyPrefix),
+      this.#store.list(rotationNoticeKey),
+    ]);
+    const at = (key: string): StoredValue | undefined => envelopes.find((entry) => entry.key === key);
+    const [current, next] = [at(bootstrapKey(oldToken)), at(bootstrapKey(newToken))];
+    if (current === undefined && next === undefined) refuseSecondEnvelope(envelopes);
+    const files = await readBootstrapFiles(this.#paths);
+    const contents: BootstrapData = {
+      ...files,
+      ...(current === undefined || current.value === "" ? {} : contentsOf(oldToken, current)),
+      PasswdFile: { content: Buffer.from(passwd), modifiedMs: this.#clock.now() },
+    };
+    if (next !== undefined && !isOurs(newToken, next, contents)) {
+      throw new KeelsonError("token/in-use", "the datastore already holds another cluster's envelope for that token", {
         hint: "choose another new token",
         status: 409,
       });
     }
-    if (!(await this.#store.create(newKey, sealBootstrap(newToken, formatBootstrapData(newFiles))))) {
-      throw new KeelsonError("token/in-use", "another server is rotating to that token at this moment", {
-        status: 409,
-      });
+    const changes: StoreChange[] = [
+      {
+        key: bootstrapKey(newToken),
+        revision: next?.revision ?? 0,
+        value: sealBootstrap(newToken, formatBootstrapData(contents)),
+      },
+      {
+        key: rotationNoticeKey,
+        revision: notice?.revision ?? 0,
+        value: sealRotationNotice(oldToken, newToken),
+        ttlSeconds: rotationNoticeTtlSeconds,
+      },
+      ...(current === undefined ? [] : [{ key: current.key, revision: current.revision }]),
+    ];
+    if (await this.#commit(changes)) return;
+    throw new KeelsonError("token/rotating", "another server is changing the cluster's identity at this moment", {
+      hint: "the old token stays in force; try again",
+      status: 409,
+    });
+  }
+
+  async #commit(changes: readonly StoreChange[]): Promise<boolean> {
+    try {
+      return await this.#store.commit(changes);
+    } catch (cause) {
+      throw new KeelsonError(
+        "token/rotation-unconfirmed",
+        `the datastore did not say whether it took the new token: ${errorMessage(cause)}`,
+        { hint: "rotate to the same token again: that finishes what was begun", cause },
+      );
     }
-    await prepareFiles();
-    if (current !== undefined) await this.#store.delete(oldKey, current.revision);
   }
 
   async #open(stored: readonly StoredValue[], tokens: readonly string[]): Promise<string> {
@@ -141,11 +185,12 @@ export class ClusterBootstrap {
     for (const token of [...tokens, ""]) {
       const entry = stored.find(({ key }) => key === bootstrapKey(token));
       if (entry === undefined) continue;
-      await writeBootstrapFiles(this.#paths, parseBootstrapData(openEnvelope(token, entry)), this.#log);
+      await writeBootstrapFiles(this.#paths, contentsOf(token, entry), this.#log);
       if (token !== "") return token;
       // Clusters from before the key was derived from the token: store it anew, under the token.
       const wanted = tokens[0]!;
-      await this.publish(wanted);
+      const sealed = sealBootstrap(wanted, formatBootstrapData(await readBootstrapFiles(this.#paths)));
+      await this.#store.create(bootstrapKey(wanted), sealed);
       await this.#store.delete(entry.key, entry.revision);
       return wanted;
     }
@@ -178,9 +223,9 @@ export class ClusterBootstrap {
   }
 }
 
-function openEnvelope(token: string, entry: StoredValue): string {
+function contentsOf(token: string, entry: StoredValue): BootstrapData {
   try {
-    return openBootstrap(token, entry.value);
+    return parseBootstrapData(openBootstrap(token, entry.value));
   } catch (cause) {
     if (errorCode(cause) !== "bootstrap/wrong-token") throw cause;
     throw new KeelsonError("bootstrap/damaged", `the envelope ${entry.key} does not open with its own token`, {
@@ -188,6 +233,23 @@ function openEnvelope(token: string, entry: StoredValue): string {
       cause,
     });
   }
+}
+
+/** Whether an envelope under a new token is of this cluster: made by a rotation that was interrupted. */
+function isOurs(token: string, entry: StoredValue, ours: BootstrapData): boolean {
+  if (entry.value === "") return false;
+  const theirs = contentsOf(token, entry);
+  return theirs.ServerCA !== undefined && ours.ServerCA?.content.equals(theirs.ServerCA.content) === true;
+}
+
+function refuseSecondEnvelope(envelopes: readonly StoredValue[]): void {
+  const filled = envelopes.filter(({ value }) => value !== "").map(({ key }) => key);
+  if (filled.length === 0) return;
+  throw new KeelsonError(
+    "bootstrap/other-token",
+    `the cluster's token was changed: the datastore holds ${filled.join(", ")}, which this server's token does not open`,
+    { hint: "restart this server with the token of this cluster (the file server/token on another server)" },
+  );
 }
 
 /** Enough to tell one's own tokens apart in an error, too little to guess one. */

@@ -1,8 +1,10 @@
 import type { EtcdClient } from "@keelson/etcd-client";
-import { compareResults, compareTargets } from "@keelson/protocol/etcd";
+import { compareResults, compareTargets, type KeyValue } from "@keelson/protocol/etcd";
 import type { EnvelopeStore, StoredValue } from "./envelope-store.ts";
 
-/** The bootstrap exchange over etcd's API. Transactions have the three shapes that kine serves too. */
+const watchRetryMs = 1_000;
+
+/** The bootstrap exchange over etcd's API. Transactions, but for `commit`, have the three shapes that kine serves too. */
 export function createEtcdEnvelopeStore(client: EtcdClient): EnvelopeStore {
   const atRevision = (key: string, modRevision: number) => ({
     key: Buffer.from(key),
@@ -16,11 +18,10 @@ export function createEtcdEnvelopeStore(client: EtcdClient): EnvelopeStore {
       const { kvs } = await client.range({ key, rangeEnd: endOfPrefix(key) });
       return kvs.map((kv) => ({ key: kv.key.toString(), value: kv.value.toString(), revision: kv.modRevision }));
     },
-    async create(key, value, ttlSeconds) {
-      const lease = ttlSeconds === undefined ? 0n : (await client.leaseGrant(ttlSeconds)).id;
+    async create(key, value) {
       const { succeeded } = await client.txn({
         compare: [atRevision(key, 0)],
-        success: [{ requestPut: { key: Buffer.from(key), value: Buffer.from(value), lease } }],
+        success: [{ requestPut: { key: Buffer.from(key), value: Buffer.from(value) } }],
         failure: [{ requestRange: { key: Buffer.from(key) } }],
       });
       return succeeded;
@@ -41,32 +42,53 @@ export function createEtcdEnvelopeStore(client: EtcdClient): EnvelopeStore {
       });
       return succeeded;
     },
+    async commit(changes) {
+      const success = await Promise.all(
+        changes.map(async ({ key: name, value, ttlSeconds }) => {
+          const key = Buffer.from(name);
+          if (value === undefined) return { requestDeleteRange: { key } };
+          const lease = ttlSeconds === undefined ? 0n : (await client.leaseGrant(ttlSeconds)).id;
+          return { requestPut: { key, value: Buffer.from(value), lease } };
+        }),
+      );
+      const compare = changes.map(({ key, revision }) => atRevision(key, revision));
+      return (await client.txn({ compare, success })).succeeded;
+    },
     watch(prefix, onValue) {
       const key = Buffer.from(prefix);
-      let watch = open();
+      const rangeEnd = endOfPrefix(key);
+      let watch: { cancel(): void } | undefined;
       let timer: NodeJS.Timeout | undefined;
-      function open(): { cancel(): void } {
-        return client.watch(
-          { key, rangeEnd: endOfPrefix(key) },
+      let isOver = false;
+      const tell = (kv: KeyValue | undefined): void => {
+        if (kv !== undefined && kv.value.length > 0) onValue(kv.value.toString(), kv.key.toString());
+      };
+      // Compacted, or the datastore is away or was exchanged: what changed meanwhile shows in what is there then.
+      const openLater = (): void => {
+        if (isOver) return;
+        timer = setTimeout(() => open().catch(openLater), watchRetryMs);
+        timer.unref();
+      };
+      async function open(): Promise<void> {
+        const { header, kvs } = await client.range({ key, rangeEnd });
+        if (isOver) return;
+        for (const kv of kvs) tell(kv);
+        const startRevision = header!.revision + 1;
+        watch = client.watch(
+          { key, rangeEnd, startRevision },
           {
             onEvents: (events) => {
-              for (const { kv } of events) {
-                if (kv !== undefined && kv.value.length > 0) onValue(kv.value.toString(), kv.key.toString());
-              }
+              for (const { kv } of events) tell(kv);
             },
-            // Compacted, or the datastore was exchanged: what matters is what comes from now on.
-            onEnd: () => {
-              timer = setTimeout(() => {
-                watch = open();
-              }, 1_000);
-              timer.unref();
-            },
+            onEnd: openLater,
           },
         );
       }
+      void open().catch(openLater);
       return () => {
+        isOver = true;
         clearTimeout(timer);
-        watch.cancel();
+        watch?.cancel();
       };
     },
   };

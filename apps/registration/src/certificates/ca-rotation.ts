@@ -7,7 +7,7 @@ import {
   verifyChain,
 } from "@keelson/pki";
 import { type Answer, accepted, refused } from "@keelson/protocol/supervisor";
-import { type BootstrapPieceName, parseBootstrapData } from "@keelson/secret-format";
+import type { BootstrapData, BootstrapPieceName } from "@keelson/secret-format";
 import { type Clock, errorMessage } from "@keelson/service";
 import type { ServerPki } from "./server-pki.ts";
 
@@ -20,26 +20,27 @@ export const caPieces: Readonly<Record<AuthorityName, { certificate: BootstrapPi
   "etcd-peer": { certificate: "ETCDPeerCA", key: "ETCDPeerCAKey" },
 };
 
-interface NewAuthority {
+/** A CA that is to replace another. */
+export interface NewAuthority {
   name: AuthorityName;
   bundlePem: string;
   keyPem: string;
 }
 
 /**
- * Installs new CAs. Without `force` each must continue the old one both ways: whoever trusts the old bundle must accept
- * what the new CA signs, and the new bundle must accept what the old CA signed; else running agents would be cut off.
- * Everything is checked before the first file is written. Answers which CAs changed.
+ * The CAs of a request that differ from ours. Without `force` each must continue the old one both ways: whoever trusts the
+ * old bundle must accept what the new CA signs, and the new bundle must accept what the old CA signed; else running agents
+ * would be cut off. Writes nothing.
  */
-export async function replaceAuthorities(
+export function checkAuthorities(
   pki: ServerPki,
-  bootstrapJson: string,
+  data: BootstrapData,
   force: boolean,
   clock: Clock,
-): Promise<Answer<AuthorityName[]>> {
+): Answer<NewAuthority[]> {
   let found: NewAuthority[];
   try {
-    found = readAuthorities(bootstrapJson);
+    found = readAuthorities(data);
   } catch (error) {
     return refused(400, "ca/invalid", errorMessage(error));
   }
@@ -51,13 +52,20 @@ export async function replaceAuthorities(
       hint: "cross-sign the new CA with the old root, or use --force and restart every agent with a new token",
     });
   }
-  const changed = found.filter(({ name, bundlePem }) => pki.authority(name).bundlePem !== bundlePem);
-  for (const { name, bundlePem, keyPem } of changed) await pki.replaceAuthority(name, bundlePem, keyPem);
-  return accepted(changed.map(({ name }) => name));
+  return accepted(found.filter(({ name, bundlePem }) => pki.authority(name).bundlePem !== bundlePem));
 }
 
-function readAuthorities(bootstrapJson: string): NewAuthority[] {
-  const data = parseBootstrapData(bootstrapJson);
+/** The pieces of bootstrap data that new CAs are. */
+export function piecesOf(authorities: readonly NewAuthority[], modifiedMs: number): BootstrapData {
+  return Object.fromEntries(
+    authorities.flatMap(({ name, bundlePem, keyPem }) => [
+      [caPieces[name].certificate, { content: Buffer.from(bundlePem), modifiedMs }],
+      [caPieces[name].key, { content: Buffer.from(keyPem), modifiedMs }],
+    ]),
+  );
+}
+
+function readAuthorities(data: BootstrapData): NewAuthority[] {
   const found: NewAuthority[] = [];
   for (const name of Object.keys(caPieces) as AuthorityName[]) {
     const [certificate, key] = [data[caPieces[name].certificate], data[caPieces[name].key]];

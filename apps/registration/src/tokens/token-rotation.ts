@@ -2,14 +2,13 @@ import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { type Answer, accepted, refused } from "@keelson/protocol/supervisor";
-import { type BootstrapData, parseToken, secretsEqual } from "@keelson/secret-format";
-import { type Clock, errorCode, errorMessage, KeelsonError, type Logger } from "@keelson/service";
-import { readBootstrapFiles } from "../bootstrap/bootstrap-files.ts";
+import { parseToken, secretsEqual } from "@keelson/secret-format";
+import { errorCode, errorMessage, KeelsonError, type Logger } from "@keelson/service";
 import type { ClusterBootstrap } from "../bootstrap/cluster-bootstrap.ts";
 import type { EnvelopeStore } from "../bootstrap/envelope-store.ts";
 import type { ServerPaths } from "../server-paths.ts";
 import type { CredentialStore } from "./credentials.ts";
-import { leaveRotationNotice, openRotationNotice, rotationNoticeKey } from "./rotation-notice.ts";
+import { openRotationNotice, rotationNoticeKey } from "./rotation-notice.ts";
 
 const minLength = 8;
 
@@ -20,21 +19,19 @@ const minLength = 8;
 export class TokenRotation {
   readonly #credentials: CredentialStore;
   readonly #paths: ServerPaths;
-  readonly #clock: Clock;
   readonly #log: Logger;
   readonly #shared: { store: EnvelopeStore; bootstrap: ClusterBootstrap } | undefined;
-  #busy = false;
+  /** The rotation that is under way here. */
+  #running: Promise<Answer<void>> | undefined;
 
   constructor(
     credentials: CredentialStore,
     paths: ServerPaths,
-    clock: Clock,
     log: Logger,
     shared: { store: EnvelopeStore; bootstrap: ClusterBootstrap } | undefined,
   ) {
     this.#credentials = credentials;
     this.#paths = paths;
-    this.#clock = clock;
     this.#log = log;
     this.#shared = shared;
   }
@@ -42,24 +39,11 @@ export class TokenRotation {
   async rotate(newToken: string): Promise<Answer<void>> {
     const password = this.#parse(newToken);
     if (!password.ok) return password;
-    if (this.#busy) return refused(409, "token/rotating", "another token rotation is under way");
-    this.#busy = true;
-    try {
-      return await this.#rotate(password.value);
-    } catch (error) {
-      this.#log.error({ err: error }, "the server token was not rotated");
-      const status = error instanceof KeelsonError && error.status === 409 ? 409 : 503;
-      return refused(
-        status,
-        errorCode(error) ?? "token/rotation-failed",
-        `the token was not rotated: ${errorMessage(error)}`,
-        {
-          hint: "the old token stays in force",
-        },
-      );
-    } finally {
-      this.#busy = false;
-    }
+    if (this.#running !== undefined) return refused(409, "token/rotating", "another token rotation is under way");
+    this.#running = this.#answer(password.value).finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
   }
 
   /** Takes over rotations that other servers make; the returned function ends it. */
@@ -73,6 +57,21 @@ export class TokenRotation {
         );
       });
     });
+  }
+
+  async #answer(password: string): Promise<Answer<void>> {
+    try {
+      return await this.#rotate(password);
+    } catch (error) {
+      this.#log.error({ err: error }, "the token rotation did not go through");
+      const known = error instanceof KeelsonError ? error : undefined;
+      return refused(
+        known?.status === 409 ? 409 : 503,
+        errorCode(error) ?? "token/rotation-failed",
+        `the token rotation did not go through: ${errorMessage(error)}`,
+        { hint: known?.hint ?? "the old token stays in force" },
+      );
+    }
   }
 
   async #rotate(password: string): Promise<Answer<void>> {
@@ -92,23 +91,29 @@ export class TokenRotation {
     }
     await access(this.#paths.passwd, constants.R_OK | constants.W_OK);
     await access(this.#paths.root, constants.W_OK);
-    const replace = (): Promise<void> => this.#credentials.replaceServerPassword(password);
-    if (this.#shared === undefined) {
-      await replace();
-    } else {
-      const files: BootstrapData = await readBootstrapFiles(this.#paths);
-      files.PasswdFile = {
-        content: Buffer.from(this.#credentials.passwdWith(password)),
-        modifiedMs: this.#clock.now(),
-      };
-      await this.#shared.bootstrap.rekey(oldPassword, password, files, replace);
-      await leaveRotationNotice(this.#shared.store, oldPassword, password);
-    }
+    const passwd = this.#credentials.passwdWith(password);
+    await this.#shared?.bootstrap.rekey(oldPassword, password, passwd);
+    await this.#replaceHere(password);
     this.#log.info("the server token was rotated; the old one is refused from now on");
     return accepted(undefined);
   }
 
+  async #replaceHere(password: string): Promise<void> {
+    try {
+      await this.#credentials.replaceServerPassword(password);
+    } catch (cause) {
+      if (this.#shared === undefined) throw cause;
+      throw new KeelsonError(
+        "token/rotation-unfinished",
+        `the cluster has the new token, but the files of this server could not be written: ${errorMessage(cause)}`,
+        { hint: "mend that and rotate to the same token again on this server", cause },
+      );
+    }
+  }
+
   async #apply(sealed: string): Promise<void> {
+    // The notice of a rotation made here comes before that rotation has written its files.
+    await this.#running;
     const password = openRotationNotice(sealed, [this.#credentials.serverPassword]);
     if (password === undefined) return; // our own notice, or one that is already in force here
     await this.#credentials.replaceServerPassword(password);
