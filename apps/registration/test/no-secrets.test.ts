@@ -1,3 +1,4 @@
+import { KubeError } from "@keelson/kube-client";
 import { createCertificateRequest, generateEcKey } from "@keelson/pki";
 import { createLogger, errorMessage } from "@keelson/service";
 import { describe, expect, it } from "vitest";
@@ -50,7 +51,7 @@ describe("logs, answers and errors", () => {
         csrDer,
       });
     for (const password of [nodePassword, wrongNodePassword]) note(await issue(password));
-    cluster.failure = new Error("the API is away");
+    cluster.failure = new KubeError(0, "", "the API is away");
     note(await issue(wrongNodePassword));
     cluster.failure = undefined;
     await registration.runDeferredChecks();

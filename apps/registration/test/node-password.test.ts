@@ -1,5 +1,6 @@
 import { createPublicKey } from "node:crypto";
 import { readFile, stat, writeFile } from "node:fs/promises";
+import { KubeError } from "@keelson/kube-client";
 import {
   createCertificateRequest,
   generateEcKey,
@@ -96,7 +97,7 @@ describe("a kubelet certificate", () => {
   it("accepts while the API fails, checks later and says the result on the Node", async () => {
     const { registration, cluster } = await startRegistration();
     const stored = await hashNodePassword(password);
-    cluster.failure = new Error("webhook is down");
+    cluster.failure = new KubeError(500, "InternalError", "webhook is down");
     const request = { kind: "client-kubelet", caller: agentIdentity } as const;
     const early = await registration.issueCertificate({ ...request, node: { name: "agent-1", password: "impostor" } });
     expect(early.ok).toBe(true);
@@ -108,6 +109,34 @@ describe("a kubelet certificate", () => {
     cluster.addNode("agent-1");
     await registration.runDeferredChecks();
     expect(cluster.events).toMatchObject([{ reason: "NodePasswordValidationFailed", type: "Warning" }]);
+  });
+
+  it("is refused when the API will not have its Secret, and such a node keeps no other from being checked", async () => {
+    const { registration, cluster } = await startRegistration();
+    const ask = async (name: string, secret: string): Promise<number> => {
+      const node = { name, password: secret };
+      const answer = await registration.issueCertificate({ kind: "client-kubelet", caller: agentIdentity, node });
+      return answer.ok ? 200 : answer.refusal.status;
+    };
+    expect(await ask("a".repeat(235), password)).toBe(200); // the Secret's name has the 253 characters that it may have
+    expect(await ask("a".repeat(236), password)).toBe(403);
+    expect(await ask("victim", password)).toBe(200);
+    cluster.addNode("victim");
+    const away = new KubeError(0, "", "cannot reach the Kubernetes API");
+    const invalid = new KubeError(422, "Invalid", "metadata.name: invalid");
+    const broken = new KubeError(500, "InternalError", "webhook is down");
+    cluster.failure = invalid;
+    expect(await ask("another", password)).toBe(500);
+    for (const failure of [invalid, broken]) {
+      cluster.failure = away;
+      expect(await ask("poison", password)).toBe(200);
+      expect(await ask("victim", "impostor")).toBe(200);
+      cluster.failure = undefined;
+      cluster.failures.set("poison.node-password.k3s", failure);
+      cluster.events.length = 0;
+      await registration.runDeferredChecks();
+      expect(cluster.events).toMatchObject([{ node: { name: "victim" }, reason: "NodePasswordValidationFailed" }]);
+    }
   });
 
   it("is refused while the stored hash is damaged or missing: that is no reason to let anybody in", async () => {

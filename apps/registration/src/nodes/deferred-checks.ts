@@ -1,5 +1,8 @@
+import { KubeError } from "@keelson/kube-client";
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
+import { isApiAway } from "../cluster/api-away.ts";
 import type { ClusterApi } from "../cluster/cluster-api.ts";
+import { QueueFull } from "./hash-queue.ts";
 import type { DeferredCheck, Verdict } from "./node-passwords.ts";
 
 const retryMs = 5_000;
@@ -41,21 +44,34 @@ export class DeferredChecks {
     this.#timer = undefined;
   }
 
-  /** Tries all that wait, in order; ends at the first sign that the API is still away. Never rejects. */
+  /** Tries all that wait. One that fails does not hold up the others. Never rejects. */
   async run(): Promise<void> {
     if (this.#running || !this.#api.ready) return;
     this.#running = true;
+    for (const check of [...this.#pending.values()]) {
+      if (!(await this.#try(check))) break;
+    }
+    if (this.#pending.size === 0) this.stop();
+    this.#running = false;
+  }
+
+  /** Checks one and says the result; answers whether it makes sense to go on with the next. */
+  async #try(check: DeferredCheck): Promise<boolean> {
+    const { nodeName } = check;
+    this.#pending.delete(nodeName);
     try {
-      for (const check of [...this.#pending.values()]) {
-        const verdict = await this.#check(check);
-        this.#pending.delete(check.nodeName);
-        await this.#report(check.nodeName, verdict);
-      }
-      this.stop();
+      await this.#report(nodeName, await this.#check(check));
+      return true;
     } catch (error) {
-      this.#log.debug({ reason: errorMessage(error) }, "deferred node-password checks wait for the API");
-    } finally {
-      this.#running = false;
+      const reason = errorMessage(error);
+      const isLater = isApiAway(error) || error instanceof QueueFull;
+      if (isLater) {
+        this.#pending.set(nodeName, check); // behind the others
+        this.#log.debug({ node: nodeName, reason }, "a deferred node-password check waits for the API");
+      } else {
+        this.#log.error({ node: nodeName, reason }, "the password of a node that was accepted can never be checked");
+      }
+      return !(error instanceof QueueFull || (error instanceof KubeError && error.status === 0));
     }
   }
 

@@ -20,10 +20,11 @@ import {
   verifyNodePassword,
 } from "@keelson/secret-format";
 import { type Clock, errorCode, errorMessage, KeelsonError, type Logger, readFileIfExists } from "@keelson/service";
+import { isApiAway } from "../cluster/api-away.ts";
 import type { ClusterApi } from "../cluster/cluster-api.ts";
 import { HashHardening } from "./hash-hardening.ts";
 import { HashQueue, QueueFull } from "./hash-queue.ts";
-import { parseNodeName } from "./node-names.ts";
+import { maxNodeName, parseNodeName } from "./node-names.ts";
 import { VerifiedCache } from "./verified-cache.ts";
 
 export interface NodePasswordOptions {
@@ -105,7 +106,7 @@ export class NodePasswords {
     const nodeName = parseNodeName(claims.name);
     if (nodeName === undefined) {
       return refused(403, "node-name/invalid", `invalid node name ${JSON.stringify(claims.name.slice(0, 64))}`, {
-        hint: "a node name consists of lower-case letters, digits, '-' and '.'; set one with --node-name",
+        hint: `a node name has at most ${maxNodeName} lower-case letters, digits, '-' and '.'; set one with --node-name`,
       });
     }
     const callerNode = nodeNameOf(caller);
@@ -229,6 +230,13 @@ export class NodePasswords {
     } catch (error) {
       if (error instanceof QueueFull) {
         return refused(429, "node-password/busy", error.message, { retryAfterSeconds: error.retryAfterSeconds });
+      }
+      if (!isApiAway(error)) {
+        this.#log.error({ node: nodeName, err: error }, "node password cannot be checked");
+        const why = `unable to verify hash for node '${nodeName}': ${errorMessage(error)}`;
+        return refused(500, "node-password/unverified", why, {
+          hint: "the Kubernetes API refused to read or store the node's Secret; its reason is above",
+        });
       }
       this.#log.warn(
         { node: nodeName, reason: errorMessage(error) },

@@ -8,6 +8,8 @@ export class FakeCluster implements ClusterApi {
   ready = true;
   /** Set to make every call fail as if the API were away. */
   failure: Error | undefined;
+  /** What reading a Secret of that name ends with. */
+  readonly failures = new Map<string, Error>();
   readonly secrets = new Map<string, SecretObject>();
   readonly nodes = new Map<string, NodeObject>();
   readonly events: NodeEvent[] = [];
@@ -21,7 +23,7 @@ export class FakeCluster implements ClusterApi {
   }
 
   async getSecret(name: string): Promise<SecretObject | undefined> {
-    this.#mayFail();
+    this.#mayFail(name);
     return this.secrets.get(name);
   }
 
@@ -108,7 +110,8 @@ export class FakeCluster implements ClusterApi {
     for (const listener of this.#listeners) listener({ name, node: undefined });
   }
 
-  #mayFail(): void {
-    if (this.failure !== undefined) throw this.failure;
+  #mayFail(secret = ""): void {
+    const failure = this.failure ?? this.failures.get(secret);
+    if (failure !== undefined) throw failure;
   }
 }
