@@ -39,7 +39,10 @@ export class ApiError extends Error {
   }
 }
 
-const about = (kind: Kind, name: string): StatusDetails => ({
+/** What of a kind errors say. */
+type KindName = Pick<Kind, "group" | "kind" | "plural">;
+
+const about = (kind: KindName, name: string): StatusDetails => ({
   name,
   ...(kind.group === "" ? {} : { group: kind.group }),
   kind: kind.plural,
@@ -81,7 +84,10 @@ export const apiErrors = {
       causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }],
       retryAfterSeconds: 1,
     }),
-  invalid: (kind: Kind, name: string, problems: readonly FieldProblem[]) =>
+  /** The query, or the options in the body, of a request ask for something that does not exist. */
+  invalidOptions: (optionsKind: string, problems: readonly FieldProblem[]) =>
+    apiErrors.invalid({ group: "meta.k8s.io", kind: optionsKind, plural: "" }, "", problems),
+  invalid: (kind: KindName, name: string, problems: readonly FieldProblem[]): ApiError =>
     new ApiError(
       422,
       "Invalid",

@@ -27,6 +27,11 @@ export interface Preconditions {
   resourceVersion?: string;
 }
 
+export interface WriteOptions extends Preconditions {
+  /** All checks are made and the outcome is returned, but nothing is written. */
+  dryRun?: boolean;
+}
+
 /** Makes the next state of an object; returning undefined means nothing to change. Runs again when it lost a race. */
 export type Change = (current: ApiObject) => ApiObject | undefined | Promise<ApiObject | undefined>;
 
@@ -95,7 +100,11 @@ export class ObjectStore {
     return header?.revision ?? 0;
   }
 
-  async create(id: ObjectId, object: ApiObject): Promise<ApiObject> {
+  async create(id: ObjectId, object: ApiObject, { dryRun = false }: WriteOptions = {}): Promise<ApiObject> {
+    if (dryRun) {
+      if ((await this.get(id)) !== undefined) throw apiErrors.alreadyExists(id.kind, id.name);
+      return object;
+    }
     const key = Buffer.from(keyOf(id));
     const response = await this.etcd.txn({
       compare: [{ key, target: compareTargets.mod, result: compareResults.equal, modRevision: 0 }],
@@ -106,14 +115,15 @@ export class ObjectStore {
   }
 
   /** Changes an object until the change meets no other writer. A given precondition that fails is a conflict. */
-  async update(id: ObjectId, change: Change, preconditions: Preconditions = {}): Promise<ApiObject> {
+  async update(id: ObjectId, change: Change, options: WriteOptions = {}): Promise<ApiObject> {
     let current = await this.get(id);
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       if (current === undefined) throw apiErrors.notFound(id.kind, id.name);
-      checkPreconditions(id, current, preconditions);
+      checkPreconditions(id, current, options);
       const revision = Number(current.metadata.resourceVersion);
       const next = await change(structuredClone(current));
       if (next === undefined || sameStored(next, current)) return current;
+      if (options.dryRun) return next;
       const key = Buffer.from(keyOf(id));
       const response = await this.etcd.txn({
         compare: [{ key, target: compareTargets.mod, result: compareResults.equal, modRevision: revision }],
@@ -128,11 +138,12 @@ export class ObjectStore {
   }
 
   /** Removes an object; resolves to its last state. */
-  async delete(id: ObjectId, preconditions: Preconditions = {}): Promise<ApiObject> {
+  async delete(id: ObjectId, options: WriteOptions = {}): Promise<ApiObject> {
     let current = await this.get(id);
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       if (current === undefined) throw apiErrors.notFound(id.kind, id.name);
-      checkPreconditions(id, current, preconditions);
+      checkPreconditions(id, current, options);
+      if (options.dryRun) return current;
       const key = Buffer.from(keyOf(id));
       const response = await this.etcd.txn({
         compare: [

@@ -35,7 +35,3 @@ export interface Call {
 export function idOf({ info, kind }: Call): ObjectId {
   return { kind, namespace: kind.namespaced ? info.namespace : undefined, name: info.name ?? "" };
 }
-
-export function isDryRun(info: ResourceRequest): boolean {
-  return info.query.getAll("dryRun").includes("All");
-}

@@ -1,8 +1,8 @@
 import { nodeOf } from "../auth/user.ts";
-import { apiErrors } from "../http/api-error.ts";
 import { type ApiObject, fieldAt, type Kind } from "../kinds/kind.ts";
 import type { Preconditions } from "../storage/object-store.ts";
-import { type Call, idOf, isDryRun } from "./call.ts";
+import { type Call, idOf } from "./call.ts";
+import { isDryRun } from "./dry-run.ts";
 import { prepareUpdate } from "./prepare.ts";
 import { removeObject } from "./remove.ts";
 
@@ -21,15 +21,11 @@ export async function changeObject(
     if (node !== undefined) context.nodeRestriction.checkUpdate(node, info, current, prepared);
     return prepared;
   };
-  if (isDryRun(info)) {
-    const current = await context.store.get(id);
-    if (current === undefined) throw apiErrors.notFound(kind, id.name);
-    return prepare(current);
-  }
-  const written = await context.store.update(id, prepare, preconditions);
+  const dryRun = isDryRun(info);
+  const written = await context.store.update(id, prepare, { ...preconditions, dryRun });
   const isFinalized =
     written.metadata.deletionTimestamp !== undefined && (written.metadata.finalizers ?? []).length === 0;
-  if (isFinalized && !waitsForOthers(kind, written)) await removeObject(context, id, {});
+  if (!dryRun && isFinalized && !waitsForOthers(kind, written)) await removeObject(context, id, {});
   return written;
 }
 

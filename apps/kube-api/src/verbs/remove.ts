@@ -1,10 +1,12 @@
 import { apiErrors } from "../http/api-error.ts";
 import { readObject } from "../http/content.ts";
+import type { ResourceRequest } from "../http/request-info.ts";
 import type { ApiObject, Kind } from "../kinds/kind.ts";
 import { isMap } from "../patch/merge-patch.ts";
 import type { ObjectId, Preconditions } from "../storage/object-store.ts";
 import { answer, answerList, answerSuccess } from "./answer.ts";
-import { type ApiContext, type Call, idOf, isDryRun } from "./call.ts";
+import { type ApiContext, type Call, idOf } from "./call.ts";
+import { isDryRun } from "./dry-run.ts";
 import { timestamp } from "./prepare.ts";
 import { readList } from "./read.ts";
 
@@ -12,6 +14,7 @@ export interface DeleteOptions {
   gracePeriodSeconds?: number;
   propagationPolicy?: string;
   preconditions?: Preconditions;
+  dryRun?: boolean;
 }
 
 /** Outcome of a deletion: gone, or marked and waiting for finalizers or the kubelet. */
@@ -21,17 +24,12 @@ export interface Removal {
 }
 
 export async function remove(call: Call): Promise<void> {
-  const { info, kind, context, format } = call;
+  const { kind, context, format } = call;
   const options = await deleteOptions(call);
   const id = idOf(call);
   if (isNamespace(kind) && immortal.has(id.name)) {
     const details = { name: id.name, kind: kind.plural };
     throw apiErrors.forbidden(`namespaces "${id.name}" is forbidden: this namespace may not be deleted`, details);
-  }
-  if (isDryRun(info)) {
-    const current = await context.store.get(id);
-    if (current === undefined) throw apiErrors.notFound(kind, id.name);
-    return answer(call, 200, current);
   }
   const { object, isGone } = await removeObject(context, id, options);
   if (isGone && format.as === "object" && !returnsObject(kind)) {
@@ -51,15 +49,13 @@ function returnsObject({ plural, group }: Kind): boolean {
 }
 
 export async function removeCollection(call: Call): Promise<void> {
-  const { kind, context, info } = call;
+  const { kind, context } = call;
   const options = await deleteOptions(call);
   const { items, revision } = await readList(call);
-  if (!isDryRun(info)) {
-    for (const item of items) {
-      if (isNamespace(kind) && immortal.has(item.metadata.name)) continue;
-      const id = { kind, namespace: item.metadata.namespace, name: item.metadata.name };
-      await removeObject(context, id, options).catch(ignoreNotFound);
-    }
+  for (const item of items) {
+    if (isNamespace(kind) && immortal.has(item.metadata.name)) continue;
+    const id = { kind, namespace: item.metadata.namespace, name: item.metadata.name };
+    await removeObject(context, id, options).catch(ignoreNotFound);
   }
   answerList(call, items, { resourceVersion: String(revision) });
 }
@@ -83,7 +79,8 @@ export async function removeObject(context: ApiContext, id: ObjectId, options: D
     graceSeconds > 0 ||
     (isNamespace(id.kind) && hasContents(current)) ||
     orphans;
-  if (!mustWait) return { object: await store.delete(id, options.preconditions), isGone: true };
+  const writeOptions = { ...options.preconditions, dryRun: options.dryRun ?? false };
+  if (!mustWait) return { object: await store.delete(id, writeOptions), isGone: true };
   const marked = await store.update(
     id,
     (object) => {
@@ -98,7 +95,7 @@ export async function removeObject(context: ApiContext, id: ObjectId, options: D
       if (isNamespace(id.kind)) object.status = { ...(object.status as object), phase: "Terminating" };
       return object;
     },
-    options.preconditions,
+    writeOptions,
   );
   return { object: marked, isGone: false };
 }
@@ -122,13 +119,40 @@ function hasContents(namespace: ApiObject): boolean {
 }
 
 async function deleteOptions({ request, info }: Call): Promise<DeleteOptions> {
-  const body = await readObject(request);
-  const options: DeleteOptions = isMap(body) ? (body as DeleteOptions) : {};
-  const grace = info.query.get("gracePeriodSeconds");
-  const policy = info.query.get("propagationPolicy");
+  return parseDeleteOptions(info, await readObject(request));
+}
+
+/** The options of a deletion, from its body and its query, which wins. Throws 400 or 422 on what cannot be meant. */
+export function parseDeleteOptions(info: ResourceRequest, body: unknown): DeleteOptions {
+  if (body !== undefined && body !== null && !isMap(body))
+    throw apiErrors.badRequest("DeleteOptions must be an object");
+  const { gracePeriodSeconds, propagationPolicy, orphanDependents, preconditions } = body ?? {};
+  const grace = info.query.get("gracePeriodSeconds") ?? gracePeriodSeconds ?? undefined;
+  const orphaning = orphanDependents === true || info.query.get("orphanDependents") === "true";
+  const policy = info.query.get("propagationPolicy") ?? propagationPolicy ?? (orphaning ? "Orphan" : undefined);
+  if (grace !== undefined && !/^-?\d+$/.test(String(grace)))
+    throw apiErrors.badRequest(`gracePeriodSeconds must be an integer, not ${JSON.stringify(grace)}`);
+  if (policy !== undefined && !propagationPolicies.includes(String(policy)))
+    throw apiErrors.invalidOptions("DeleteOptions", [
+      {
+        field: "propagationPolicy",
+        reason: "FieldValueInvalid",
+        message: `Invalid value: ${JSON.stringify(policy)}: DeletionPropagation need to be one of "Foreground", "Background", "Orphan" or nil`,
+      },
+    ]);
   return {
-    ...options,
-    ...(grace === null ? {} : { gracePeriodSeconds: Number(grace) }),
-    ...(policy === null ? {} : { propagationPolicy: policy }),
+    dryRun: isDryRun(info, body),
+    ...(grace === undefined ? {} : { gracePeriodSeconds: Number(grace) }),
+    ...(policy === undefined ? {} : { propagationPolicy: String(policy) }),
+    ...(isMap(preconditions) ? { preconditions: preconditionsOf(preconditions) } : {}),
+  };
+}
+
+const propagationPolicies = ["Foreground", "Background", "Orphan"];
+
+function preconditionsOf({ uid, resourceVersion }: Record<string, unknown>): Preconditions {
+  return {
+    ...(typeof uid === "string" ? { uid } : {}),
+    ...(typeof resourceVersion === "string" ? { resourceVersion } : {}),
   };
 }

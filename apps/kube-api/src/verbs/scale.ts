@@ -5,6 +5,7 @@ import { type ApiObject, fieldAt } from "../kinds/kind.ts";
 import { applyJsonPatch } from "../patch/json-patch.ts";
 import { applyMergePatch, isMap } from "../patch/merge-patch.ts";
 import { type Call, idOf } from "./call.ts";
+import { isDryRun } from "./dry-run.ts";
 import { prepareUpdate } from "./prepare.ts";
 
 /** The `scale` subresource: an autoscaling/v1 Scale that reads and writes `spec.replicas`. */
@@ -19,10 +20,11 @@ export async function serveScale(call: Call): Promise<void> {
     if (info.verb !== "update" && info.verb !== "patch") throw apiErrors.methodNotAllowed();
     const body = await readObject(request);
     const type = mediaType(request.headers["content-type"] ?? "");
-    written = await context.store.update(id, (current) => {
+    const scaled = (current: ApiObject): ApiObject => {
       const replicas = replicasOf(info.verb === "update" ? body : patched(scaleOf(current), body, type));
       return prepareUpdate(kind, current, { ...current, spec: { ...(current.spec as object), replicas } }, "spec");
-    });
+    };
+    written = await context.store.update(id, scaled, { dryRun: isDryRun(info) });
   }
   sendObject(response, 200, scaleOf(written), format.encoding);
 }

@@ -2,11 +2,12 @@ import type { ServiceAccountTokens } from "../auth/service-account-tokens.ts";
 import { apiErrors } from "../http/api-error.ts";
 import { readObject } from "../http/content.ts";
 import { sendObject } from "../http/respond.ts";
-import { textAt } from "../kinds/kind.ts";
+import { type ApiObject, textAt } from "../kinds/kind.ts";
 import { isMap } from "../patch/merge-patch.ts";
 import { answer, answerSuccess } from "./answer.ts";
 import { type Call, idOf } from "./call.ts";
-import { removeObject } from "./remove.ts";
+import { isDryRun } from "./dry-run.ts";
+import { parseDeleteOptions, removeObject } from "./remove.ts";
 import { serveScale } from "./scale.ts";
 
 /** Subresources that are neither status nor a connection to a node, by `plural/subresource`. */
@@ -33,18 +34,19 @@ async function bindPod(call: Call): Promise<void> {
   const target = textAt(body, "target.name");
   if (target === "") throw apiErrors.badRequest("target.name is required");
   const id = idOf(call);
-  await call.context.store.update(id, (pod) => {
+  const bound = (pod: ApiObject): ApiObject => {
     const spec = pod.spec as { nodeName?: string };
     if (spec.nodeName)
       throw apiErrors.conflict(id.kind, id.name, `pod ${id.name} is already assigned to node "${spec.nodeName}"`);
     return { ...pod, spec: { ...spec, nodeName: target } };
-  });
+  };
+  await call.context.store.update(id, bound, { dryRun: isDryRun(call.info) });
   answerSuccess(call, 201);
 }
 
 async function evictPod(call: Call): Promise<void> {
   const body = await readObject(call.request);
-  const options = isMap(body) && isMap(body.deleteOptions) ? body.deleteOptions : {};
+  const options = parseDeleteOptions(call.info, isMap(body) ? body.deleteOptions : undefined);
   await removeObject(call.context, idOf(call), options);
   answerSuccess(call, 201);
 }
@@ -86,11 +88,13 @@ async function finalizeNamespace(call: Call): Promise<void> {
   const body = await readObject(call.request);
   const finalizers = (isMap(body) && isMap(body.spec) ? body.spec.finalizers : undefined) ?? [];
   const id = idOf(call);
-  const written = await call.context.store.update(id, (namespace) => ({
+  const dryRun = isDryRun(call.info);
+  const finalized = (namespace: ApiObject): ApiObject => ({
     ...namespace,
     spec: { ...(namespace.spec as object), finalizers },
-  }));
+  });
+  const written = await call.context.store.update(id, finalized, { dryRun });
   const isDone = written.metadata.deletionTimestamp !== undefined && (finalizers as unknown[]).length === 0;
-  if (isDone) await call.context.store.delete(id);
+  if (isDone && !dryRun) await call.context.store.delete(id);
   answer(call, 200, written);
 }
