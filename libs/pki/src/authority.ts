@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, hkdfSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { KeelsonError } from "@keelson/service";
-import { type CertificateInfo, readBundle } from "./certificate.ts";
+import { type CertificateInfo, isIssuedBy, readBundle } from "./certificate.ts";
 import {
   bitString,
   boolean,
@@ -109,20 +109,45 @@ export class Authority {
     return new Uint8Array(hkdfSync("sha256", secret, this.certificate.publicKeyDer, label, 32));
   }
 
-  /** A new CA, signed by this one and followed by its bundle: both are trusted by whoever trusts either. */
+  /**
+   * A new CA, signed by this one and followed by its bundle: both are trusted by whoever trusts either. It lives for the full
+   * ten years, and so must what it hangs on: in the bundle this CA is self-signed anew, with the same name and key. Only a CA
+   * that hangs on somebody else's root (its name is none of `prefix`) cannot be outlived.
+   */
   issueSuccessor(prefix: string, key: KeyObject, nowMs: number): string {
     const ca = this.certificate;
+    const isOwnRoot = isIssuedBy(ca, ca);
+    const notAfterMs = nowMs + caLifetimeMs;
+    const mayAnchor = isOwnRoot || ca.commonName.startsWith(`${prefix}-ca@`);
     const publicKeyDer = createPublicKey(key).export({ type: "spki", format: "der" });
     const der = signCertificate(this.#key, {
       serial: randomSerial(),
       issuerDer: ca.subjectDer,
       subjectDer: nameDer(`${prefix}-ca@${Math.floor(nowMs / 1_000)}`, []),
       notBeforeMs: Math.max(nowMs - backdateMs, ca.notBeforeMs),
-      notAfterMs: Math.min(nowMs + caLifetimeMs, ca.notAfterMs),
+      notAfterMs: mayAnchor ? notAfterMs : Math.min(notAfterMs, ca.notAfterMs),
       publicKeyDer,
-      extensions: [...caExtensions(publicKeyDer), ...this.#authorityKeyId],
+      extensions: [...caExtensions(keyId(publicKeyDer)), ...this.#authorityKeyId],
     });
-    return writePem("CERTIFICATE", der) + this.#chainPem;
+    const successor = writePem("CERTIFICATE", der);
+    if (!mayAnchor) return successor + this.#chainPem;
+    const behind = readPem(this.#chainPem).slice(isOwnRoot ? 1 : 0);
+    return successor + this.#anchor(notAfterMs) + behind.map((block) => block.text).join("");
+  }
+
+  /** This CA, self-signed, until another end. */
+  #anchor(notAfterMs: number): string {
+    const { subjectDer, subjectKeyId, notBeforeMs, publicKeyDer } = this.certificate;
+    const der = signCertificate(this.#key, {
+      serial: randomSerial(),
+      issuerDer: subjectDer,
+      subjectDer,
+      notBeforeMs,
+      notAfterMs,
+      publicKeyDer,
+      extensions: caExtensions(subjectKeyId),
+    });
+    return writePem("CERTIFICATE", der);
   }
 
   get #authorityKeyId(): Buffer[] {
@@ -133,11 +158,11 @@ export class Authority {
 }
 
 /** The extensions of a CA, ahead of who signs it. */
-function caExtensions(publicKeyDer: Uint8Array): Buffer[] {
+function caExtensions(subjectKeyId: Uint8Array | undefined): Buffer[] {
   return [
     extension(oids.keyUsage, true, bitString(Buffer.from([0xa4]), 2)),
     extension(oids.basicConstraints, true, sequence(boolean(true))),
-    extension(oids.subjectKeyId, false, octetString(keyId(publicKeyDer))),
+    ...(subjectKeyId === undefined ? [] : [extension(oids.subjectKeyId, false, octetString(subjectKeyId))]),
   ];
 }
 
@@ -153,7 +178,7 @@ export function createCaCertificate(prefix: string, key: KeyObject, nowMs: numbe
     notBeforeMs,
     notAfterMs: notBeforeMs + caLifetimeMs,
     publicKeyDer,
-    extensions: caExtensions(publicKeyDer),
+    extensions: caExtensions(keyId(publicKeyDer)),
   });
   return writePem("CERTIFICATE", der);
 }
