@@ -9,7 +9,7 @@ import {
   splitCertificateAndKey,
 } from "@keelson/pki";
 import { hashNodePassword, nodePasswordSecretName, verifyNodePassword } from "@keelson/secret-format";
-import { ManualClock } from "@keelson/service";
+import { createLogger, ManualClock } from "@keelson/service";
 import { describe, expect, it } from "vitest";
 import type { Registration } from "../src/registration.ts";
 import { agentIdentity, nodeIdentity, startRegistration } from "./support/fixture.ts";
@@ -263,5 +263,44 @@ describe("a kubelet certificate", () => {
       expect(Buffer.from(stored(name).data!.hash!, "base64").toString()).toMatch(/^\$1:[0-9a-f]{16}:15:/);
     expect(await join(names[0]!)).toBe(200);
     expect(await join(names[0]!, "another")).toBe(403);
+  });
+
+  it("is full at once for a handful of nodes, and for one that a stopped server left provisional at its next request", async () => {
+    const clock = new ManualClock(Date.now());
+    const { registration, cluster, dataDir } = await startRegistration({ hashConcurrency: 2 }, { clock });
+    const names = Array.from({ length: 8 }, (_, index) => `agent-${index}`);
+    const join = async (server: Registration, name: string): Promise<boolean> =>
+      (
+        await server.issueCertificate({
+          ...{ kind: "client-kubelet", caller: agentIdentity },
+          node: { name, password },
+        })
+      ).ok;
+    const isFull = (name: string) => cluster.secrets.get(nodePasswordSecretName(name))!.immutable === true;
+    await Promise.all(names.map((name) => join(registration, name)));
+    expect(names.every(isFull)).toBe(true);
+    await registration.stop();
+    const storm = { dataDir, provisionalAfterMs: -1 };
+    const hurried = await startRegistration(storm, { clock, clusterApi: cluster });
+    expect(await join(hurried.registration, "late")).toBe(true);
+    expect(isFull("late")).toBe(false);
+    await hurried.registration.stop();
+
+    const lines: string[] = [];
+    const log = createLogger({ name: "test", destination: { write: (line) => lines.push(line) } });
+    const again = await startRegistration({ dataDir }, { clock, clusterApi: cluster, log });
+    cluster.addNode("late");
+    clock.advance(660_000);
+    await expect.poll(() => lines.join("")).toMatch(/stayed provisional.*"late"/);
+    expect(await join(again.registration, "late")).toBe(true);
+    cluster.failure = new KubeError(0, "", "the API is away");
+    clock.advance(10_000);
+    await expect.poll(() => lines.join("")).toContain("keeps its provisional hash for now");
+    cluster.failure = undefined;
+    const hardened = (): boolean => {
+      clock.advance(10_000);
+      return isFull("late");
+    };
+    await expect.poll(hardened, { timeout: 5_000 }).toBe(true);
   });
 });

@@ -1,5 +1,6 @@
 import { hashNodePassword, nodePasswordSecret, nodePasswordSecretName } from "@keelson/secret-format";
 import { type Clock, errorMessage, type Logger } from "@keelson/service";
+import { isApiAway } from "../cluster/api-away.ts";
 import type { ClusterApi } from "../cluster/cluster-api.ts";
 
 /**
@@ -55,8 +56,10 @@ export class HashHardening {
     for (const [nodeName, password] of this.#waiting) {
       await this.#quiet();
       if (this.#isStopped) break;
-      await this.#harden(nodeName, password);
       this.#waiting.delete(nodeName);
+      if (await this.#harden(nodeName, password)) continue;
+      this.#waiting.set(nodeName, password); // behind the others, after a pause
+      this.postpone();
     }
     this.#isRunning = false;
   }
@@ -74,18 +77,22 @@ export class HashHardening {
     }
   }
 
-  async #harden(nodeName: string, password: string): Promise<void> {
+  /** False when the API is away, so that it must be tried again. */
+  async #harden(nodeName: string, password: string): Promise<boolean> {
     try {
       const hash = await hashNodePassword(password);
       const secret = await this.#api.getSecret(nodePasswordSecretName(nodeName));
-      if (secret === undefined || secret.immutable) return;
+      if (secret === undefined || secret.immutable) return true;
       const full = nodePasswordSecret(nodeName, hash);
       // Whoever changed the Secret in between has the last word: its resourceVersion tells.
-      if (!(await this.#api.replaceSecret({ ...full, metadata: { ...secret.metadata, ...full.metadata } }))) return;
-      this.#onHardened(hash, password);
+      if (await this.#api.replaceSecret({ ...full, metadata: { ...secret.metadata, ...full.metadata } })) {
+        this.#onHardened(hash, password);
+      }
+      return true;
     } catch (error) {
-      if (this.#isStopped) return; // the API went with us; the node's next request begins anew
+      if (this.#isStopped) return true; // the API went with us; the node's next request begins anew
       this.#log.warn({ node: nodeName, reason: errorMessage(error) }, "a node keeps its provisional hash for now");
+      return !isApiAway(error);
     }
   }
 }

@@ -1,11 +1,17 @@
-import { nodeOfPasswordSecret, nodePasswordSecretName, type SecretObject } from "@keelson/secret-format";
+import {
+  isProvisionalHash,
+  nodeOfPasswordSecret,
+  nodePasswordHashOf,
+  nodePasswordSecretName,
+  type SecretObject,
+} from "@keelson/secret-format";
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
 import type { ClusterApi, NodeObject } from "../cluster/cluster-api.ts";
 import { sweepBootstrapTokens } from "../tokens/bootstrap-tokens.ts";
 
 const sweepPeriodMs = 60_000;
-/** A Secret without a Node is left alone this long: its kubelet may just be starting. */
-const orphanAgeMs = 600_000;
+/** A Secret without a Node is left alone this long: its kubelet may just be starting. A hash may be provisional as long. */
+const settledAgeMs = 600_000;
 
 /**
  * Ties node-password Secrets to their Nodes: the Secret gets its Node as owner, goes when the Node is deleted (which frees
@@ -16,6 +22,8 @@ export class Housekeeping {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #known = new Set<string>();
+  /** Names with provisional hashes at the last sweep. */
+  #provisional = "";
   #timer: Timer | undefined;
   #unsubscribe: (() => void) | undefined;
 
@@ -51,7 +59,9 @@ export class Housekeeping {
     if (!this.#api.ready) return [];
     const nodes = new Map((await this.#api.listNodes()).map((node) => [node.metadata.name, node]));
     const swept: string[] = [];
-    for (const secret of await this.#api.listSecrets()) {
+    const secrets = await this.#api.listSecrets();
+    this.#reportProvisional(secrets);
+    for (const secret of secrets) {
       const nodeName = nodeOfPasswordSecret(secret.metadata.name);
       if (nodeName === undefined) continue;
       const node = nodes.get(nodeName);
@@ -59,13 +69,30 @@ export class Housekeeping {
         if (ownerOf(secret) !== node.metadata.uid) await this.#api.setSecretOwner(secret.metadata.name, node.metadata);
         continue;
       }
-      const ageMs = this.#clock.now() - Date.parse(secret.metadata.creationTimestamp ?? "");
-      if (!(ageMs > orphanAgeMs)) continue;
+      if (!this.#isOld(secret)) continue;
       if (!(await this.#api.deleteSecret(secret.metadata.name, secret.metadata.uid))) continue;
       this.#log.info({ node: nodeName }, "removed the node password of a node that never appeared");
       swept.push(nodeName);
     }
     return swept;
+  }
+
+  #isOld({ metadata }: SecretObject): boolean {
+    return this.#clock.now() - Date.parse(metadata.creationTimestamp ?? "") > settledAgeMs;
+  }
+
+  /** Only a node's own password makes a full hash, so what an earlier run left waits for the node's next request. */
+  #reportProvisional(secrets: readonly SecretObject[]): void {
+    const nodes = secrets
+      .filter((secret) => isProvisional(secret) && this.#isOld(secret))
+      .flatMap(({ metadata }) => nodeOfPasswordSecret(metadata.name) ?? []);
+    const text = nodes.sort().join();
+    if (text === this.#provisional) return;
+    this.#provisional = text;
+    this.#log.info(
+      { count: nodes.length, nodes: nodes.slice(0, 20) },
+      "nodes whose password hash stayed provisional; each gets its full one when it next asks for a certificate",
+    );
   }
 
   async #sweepTokens(): Promise<void> {
@@ -94,6 +121,11 @@ export class Housekeeping {
       this.#log.warn({ reason: errorMessage(error) }, `could not ${what}; trying again at the next sweep`);
     }
   }
+}
+
+function isProvisional(secret: SecretObject): boolean {
+  const hash = secret.immutable ? undefined : nodePasswordHashOf(secret);
+  return hash !== undefined && isProvisionalHash(hash);
 }
 
 function ownerOf(secret: SecretObject): string | undefined {
