@@ -155,6 +155,7 @@ describe.each(withServers)("the adapter on %s under hostile input", { timeout: 1
     for (let index = 0; index < 50; index++) {
       await open("");
       await open("GET / HTTP/1.1\r\n");
+      for (const target of ["//", "///", "//[", "http://[x"]) await open(`GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`);
       await open(preface);
       await open(Buffer.concat([Buffer.from(preface), Buffer.from("000006040000000000000300000064", "hex")]));
       await open(Buffer.from(fc.sample(fc.uint8Array({ maxLength: 300 }), { seed: index, numRuns: 1 })[0]!));

@@ -1,3 +1,4 @@
+import { connect } from "node:net";
 import { expect, it, vi } from "vitest";
 import { JsonObjects } from "../src/gateway/json-objects.ts";
 import { runDatastore } from "./running-datastore.ts";
@@ -14,6 +15,15 @@ async function post(
 ): Promise<{ status: number; json: Record<string, unknown> }> {
   const response = await fetch(`${url}${path}`, { method: "POST", body: JSON.stringify(body) });
   return { status: response.status, json: (await response.json()) as Record<string, unknown> };
+}
+
+/** The status that a request line is answered with, sent as it stands. */
+async function statusOfTarget(url: string, target: string): Promise<number> {
+  const socket = connect(Number(new URL(url).port), "127.0.0.1");
+  socket.write(`GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+  let answer = "";
+  for await (const chunk of socket) answer += chunk;
+  return Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1]);
 }
 
 it("serves etcd's API as JSON, with its statuses and error bodies", async () => {
@@ -64,6 +74,14 @@ it("answers health, readiness, version and metrics", async () => {
   for (const name of ["process_resident_memory_bytes", "etcd_mvcc_db_total_size_in_bytes", "etcd_server_has_leader"]) {
     expect(metrics).toMatch(new RegExp(`^${name} \\d`, "m"));
   }
+});
+
+it("answers request targets that are no URL, and goes on", async () => {
+  const { url } = await runDatastore();
+  const statuses = [];
+  for (const target of ["//", "///", "//[", "http://[x", "*"]) statuses.push(await statusOfTarget(url, target));
+  expect(statuses).toEqual([404, 404, 404, 400, 400]);
+  expect((await fetch(`${url}/health`)).status).toBe(200);
 });
 
 it("cuts a text into its JSON objects, wherever it is cut itself", () => {

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Registry } from "@keelson/service";
+import { errorMessage, type Registry } from "@keelson/service";
 import { emulatedEtcdVersion } from "../services/maintenance.ts";
 import type { JsonGateway } from "./json-gateway.ts";
 
@@ -15,8 +15,12 @@ export interface HealthChecks {
 
 /** Everything that is served over HTTP/1.1 on the client port. Source: etcd's etcdhttp package. */
 export function httpEndpoints(gateway: JsonGateway, registry: Registry, checks: HealthChecks) {
-  return (request: IncomingMessage, response: ServerResponse): void => {
-    const url = new URL(request.url ?? "/", "http://localhost");
+  const serve = (request: IncomingMessage, response: ServerResponse): void => {
+    const url = requestUrl(request.url ?? "/");
+    if (url === null) {
+      sendText(response, 400, "400 Bad Request\n");
+      return;
+    }
     if (gateway.handle(request, response, url.pathname)) return;
     const endpoint = endpointOf(url, registry, checks);
     if (endpoint === undefined) sendText(response, 404, "404 page not found\n");
@@ -28,6 +32,21 @@ export function httpEndpoints(gateway: JsonGateway, registry: Registry, checks: 
       );
     }
   };
+  // An error that left this listener would end the process.
+  return (request: IncomingMessage, response: ServerResponse): void => {
+    try {
+      serve(request, response);
+    } catch (error) {
+      if (response.headersSent) response.destroy();
+      else sendText(response, 500, `${errorMessage(error)}\n`);
+    }
+  };
+}
+
+/** The URL of a request line's target, which is a path or a whole URL; null when it is neither. */
+function requestUrl(target: string): URL | null {
+  // A path may begin with two slashes, which would be a host if it were resolved like a link.
+  return URL.parse(target.startsWith("/") ? `http://localhost${target}` : target);
 }
 
 interface Answer {
