@@ -69,18 +69,25 @@ export function configuredTokens({ token }: RegistrationConfig): readonly string
 
 /** Every name under which this server's API is reached. */
 export function serverNames(config: RegistrationConfig): string[] {
-  const settings = clusterSettings(config);
-  return uniqueNames([
-    ...kubernetesNames(settings.clusterDomain),
+  return uniqueNames([...kubernetesNames(clusterSettings(config).clusterDomain), ...hostNames(config)]);
+}
+
+/** Names of this server's etcd certificates: all but the API's own, and the name that kine's clients ask for. */
+export function etcdNames(config: RegistrationConfig): string[] {
+  return uniqueNames([...hostNames(config), "kine.sock"]);
+}
+
+function hostNames(config: RegistrationConfig): string[] {
+  return [
     "localhost",
     "127.0.0.1",
     "::1",
-    apiServerServiceAddress(settings),
+    apiServerServiceAddress(clusterSettings(config)),
     config.nodeName,
     ...config.nodeIps,
     ...(config.advertiseAddress === undefined ? [] : [config.advertiseAddress]),
     ...(config.tlsSans ?? []),
-  ]);
+  ];
 }
 
 /** How node passwords are checked, with the defaults for what is not given. */

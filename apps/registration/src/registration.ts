@@ -28,6 +28,7 @@ import { type LeafStatus, ServerPki } from "./certificates/server-pki.ts";
 import { SharedAuthorities } from "./certificates/shared-authorities.ts";
 import type { ClusterApi } from "./cluster/cluster-api.ts";
 import {
+  etcdNames,
   leafLifetime,
   nodePasswordOptions,
   type RegistrationConfig,
@@ -81,7 +82,7 @@ export class Registration implements Service, RegistrationClient {
       {
         dataDir: config.dataDir,
         apiServerNames: names,
-        etcdNames: uniqueNames(["localhost", "127.0.0.1", "::1", ...config.nodeIps, config.nodeName, "kine.sock"]),
+        etcdNames: etcdNames(config),
         apiServerUrl: config.apiServerUrl ?? `https://127.0.0.1:${config.httpsPort}`,
         leafLifetimeMs: leafLifetime(config),
       },
