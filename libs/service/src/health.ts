@@ -31,7 +31,10 @@ export class Health {
 
   /** Answers a request path such as `/readyz`, `/readyz/ping` or `/healthz?verbose`; undefined when it is not ours. */
   async handle(url: string): Promise<HealthReport | undefined> {
-    const { pathname, searchParams } = new URL(url, "http://localhost");
+    // As text and not as a reference, which "//x" would make a host of.
+    const target = URL.parse(`http://localhost${url}`);
+    if (target === null) return undefined;
+    const { pathname, searchParams } = target;
     const [, root, name, ...rest] = pathname.split("/");
     if (root !== "livez" && root !== "readyz" && root !== "healthz") return undefined;
     if (rest.length > 0) return undefined;

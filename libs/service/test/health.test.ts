@@ -9,6 +9,7 @@ describe("health endpoints", () => {
     expect((await health.handle("/readyz?verbose"))?.body).toBe("[+]ping ok\n[+]datastore ok\nreadyz check passed\n");
     expect(await health.handle("/other")).toBeUndefined();
     expect(await health.handle("/readyz/nothing")).toBeUndefined();
+    for (const target of ["//", "///", "//[", "http://[x"]) expect(await health.handle(target)).toBeUndefined();
   });
 
   it("name the failed check and leave liveness alone", async () => {
