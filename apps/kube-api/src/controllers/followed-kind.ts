@@ -6,7 +6,7 @@ import type { ApiContext } from "../verbs/call.ts";
 
 const retryMs = 1_000;
 
-/** What a controller hears: the object, and undefined with its last state when it is gone. */
+/** What a controller hears: the object, and undefined with its last state (at least name, namespace and uid) when it is gone. */
 export type OnObject = (object: ApiObject | undefined, previous: ApiObject | undefined) => void;
 
 /**
@@ -18,7 +18,7 @@ export class FollowedKind implements Service {
   readonly #kind: Kind;
   readonly #onObject: OnObject;
   readonly #log: Logger;
-  /** What exists, without spec and status: enough to tell that it is gone. */
+  /** Which objects exist: enough to tell that one is gone. */
   readonly #known = new Map<string, ApiObject>();
   #subscription: Subscription | undefined;
   #retry: Timer | undefined;
@@ -71,11 +71,11 @@ export class FollowedKind implements Service {
 
   #onEvent(event: StoreEvent): void {
     try {
-      const { object, previous } = event;
+      const { object } = event;
       if (object === undefined) return;
       if (event.isDelete) this.#known.delete(nameOf(object));
       else this.#known.set(nameOf(object), identityOf(object));
-      this.#onObject(event.isDelete ? undefined : object, event.isDelete ? object : previous);
+      this.#onObject(event.isDelete ? undefined : object, event.isDelete ? object : undefined);
     } catch (error) {
       this.#log.warn({ key: event.key, error: errorMessage(error) }, "controller cannot read a changed object");
     }
@@ -90,6 +90,10 @@ function nameOf({ metadata }: ApiObject): string {
   return `${metadata.namespace ?? ""}/${metadata.name}`;
 }
 
-function identityOf({ apiVersion, kind, metadata }: ApiObject): ApiObject {
-  return { apiVersion, kind, metadata };
+function identityOf({ apiVersion, kind, metadata: { name, namespace, uid } }: ApiObject): ApiObject {
+  return {
+    apiVersion,
+    kind,
+    metadata: { name, ...(namespace === undefined ? {} : { namespace }), ...(uid === undefined ? {} : { uid }) },
+  };
 }

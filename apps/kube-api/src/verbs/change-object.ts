@@ -1,7 +1,7 @@
 import { nodeOf } from "../auth/user.ts";
 import { type ApiObject, fieldAt, type Kind } from "../kinds/kind.ts";
-import type { Preconditions } from "../storage/object-store.ts";
-import { type Call, idOf } from "./call.ts";
+import type { ObjectId, Preconditions } from "../storage/object-store.ts";
+import { type ApiContext, type Call, idOf } from "./call.ts";
 import { isDryRun } from "./dry-run.ts";
 import { prepareUpdate } from "./prepare.ts";
 import { removeObject } from "./remove.ts";
@@ -23,10 +23,15 @@ export async function changeObject(
   };
   const dryRun = isDryRun(info);
   const written = await context.store.update(id, prepare, { ...preconditions, dryRun });
+  if (!dryRun) await endDeletion(context, id, written);
+  return written;
+}
+
+/** Removes an object that is being deleted when nothing holds it any more: its last finalizer went with the last change. */
+export async function endDeletion(context: ApiContext, id: ObjectId, written: ApiObject): Promise<void> {
   const isFinalized =
     written.metadata.deletionTimestamp !== undefined && (written.metadata.finalizers ?? []).length === 0;
-  if (!dryRun && isFinalized && !waitsForOthers(kind, written)) await removeObject(context, id, {});
-  return written;
+  if (isFinalized && !waitsForOthers(id.kind, written)) await removeObject(context, id, {});
 }
 
 /** Namespaces are ended by their controller, pods by their kubelet unless they have no time left. */

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { apiErrors } from "../http/api-error.ts";
-import { type ApiObject, apiVersionOf, type FieldProblem, type Kind } from "../kinds/kind.ts";
+import { type ApiObject, apiVersionOf, type FieldProblem, type Kind, textAt } from "../kinds/kind.ts";
 import { toStored } from "../kinds/versions.ts";
 import { isMap } from "../patch/merge-patch.ts";
 
@@ -152,6 +152,18 @@ function metadataProblems(kind: Kind, { metadata }: ApiObject): FieldProblem[] {
       reason: "FieldValueTypeInvalid",
       message: "must be a string",
     });
+  }
+  const owners: unknown = metadata.ownerReferences ?? [];
+  for (const [index, owner] of (Array.isArray(owners) ? owners : []).entries()) {
+    for (const field of ["apiVersion", "kind", "name", "uid"]) {
+      if (textAt(owner, field) !== "") continue;
+      const shown = field === "apiVersion" ? "version" : field;
+      problems.push({
+        field: `metadata.ownerReferences[${index}].${field}`,
+        reason: "FieldValueInvalid",
+        message: `Invalid value: "": ${shown} must not be empty`,
+      });
+    }
   }
   return problems;
 }

@@ -1,21 +1,12 @@
 import { apiErrors } from "../http/api-error.ts";
 import { readObject } from "../http/content.ts";
-import type { ResourceRequest } from "../http/request-info.ts";
 import type { ApiObject, Kind } from "../kinds/kind.ts";
-import { isMap } from "../patch/merge-patch.ts";
-import type { ObjectId, Preconditions } from "../storage/object-store.ts";
+import type { ObjectId } from "../storage/object-store.ts";
 import { answer, answerList, answerSuccess } from "./answer.ts";
 import { type ApiContext, type Call, idOf } from "./call.ts";
-import { isDryRun } from "./dry-run.ts";
+import { type DeleteOptions, finalizersFor, parseDeleteOptions } from "./delete-options.ts";
 import { timestamp } from "./prepare.ts";
 import { readList } from "./read.ts";
-
-export interface DeleteOptions {
-  gracePeriodSeconds?: number;
-  propagationPolicy?: string;
-  preconditions?: Preconditions;
-  dryRun?: boolean;
-}
 
 /** Outcome of a deletion: gone, or marked and waiting for finalizers or the kubelet. */
 export interface Removal {
@@ -73,12 +64,9 @@ export async function removeObject(context: ApiContext, id: ObjectId, options: D
   const current = await store.get(id);
   if (current === undefined) throw apiErrors.notFound(id.kind, id.name);
   const graceSeconds = gracePeriod(id.kind, current, options);
-  const orphans = options.propagationPolicy === "Orphan";
-  const mustWait =
-    (current.metadata.finalizers ?? []).length > 0 ||
-    graceSeconds > 0 ||
-    (isNamespace(id.kind) && hasContents(current)) ||
-    orphans;
+  const finalizers = (object: ApiObject): string[] =>
+    finalizersFor(object.metadata.finalizers ?? [], options.propagationPolicy);
+  const mustWait = finalizers(current).length > 0 || graceSeconds > 0 || (isNamespace(id.kind) && hasContents(current));
   const writeOptions = { ...options.preconditions, dryRun: options.dryRun ?? false };
   if (!mustWait) return { object: await store.delete(id, writeOptions), isGone: true };
   const marked = await store.update(
@@ -90,8 +78,8 @@ export async function removeObject(context: ApiContext, id: ObjectId, options: D
         metadata.deletionTimestamp = at;
         metadata.deletionGracePeriodSeconds = graceSeconds;
       }
-      if (orphans && !(metadata.finalizers ?? []).includes("orphan"))
-        metadata.finalizers = [...(metadata.finalizers ?? []), "orphan"];
+      if (finalizers(object).length > 0) metadata.finalizers = finalizers(object);
+      else delete metadata.finalizers;
       if (isNamespace(id.kind)) object.status = { ...(object.status as object), phase: "Terminating" };
       return object;
     },
@@ -120,39 +108,4 @@ function hasContents(namespace: ApiObject): boolean {
 
 async function deleteOptions({ request, info }: Call): Promise<DeleteOptions> {
   return parseDeleteOptions(info, await readObject(request));
-}
-
-/** The options of a deletion, from its body and its query, which wins. Throws 400 or 422 on what cannot be meant. */
-export function parseDeleteOptions(info: ResourceRequest, body: unknown): DeleteOptions {
-  if (body !== undefined && body !== null && !isMap(body))
-    throw apiErrors.badRequest("DeleteOptions must be an object");
-  const { gracePeriodSeconds, propagationPolicy, orphanDependents, preconditions } = body ?? {};
-  const grace = info.query.get("gracePeriodSeconds") ?? gracePeriodSeconds ?? undefined;
-  const orphaning = orphanDependents === true || info.query.get("orphanDependents") === "true";
-  const policy = info.query.get("propagationPolicy") ?? propagationPolicy ?? (orphaning ? "Orphan" : undefined);
-  if (grace !== undefined && !/^-?\d+$/.test(String(grace)))
-    throw apiErrors.badRequest(`gracePeriodSeconds must be an integer, not ${JSON.stringify(grace)}`);
-  if (policy !== undefined && !propagationPolicies.includes(String(policy)))
-    throw apiErrors.invalidOptions("DeleteOptions", [
-      {
-        field: "propagationPolicy",
-        reason: "FieldValueInvalid",
-        message: `Invalid value: ${JSON.stringify(policy)}: DeletionPropagation need to be one of "Foreground", "Background", "Orphan" or nil`,
-      },
-    ]);
-  return {
-    dryRun: isDryRun(info, body),
-    ...(grace === undefined ? {} : { gracePeriodSeconds: Number(grace) }),
-    ...(policy === undefined ? {} : { propagationPolicy: String(policy) }),
-    ...(isMap(preconditions) ? { preconditions: preconditionsOf(preconditions) } : {}),
-  };
-}
-
-const propagationPolicies = ["Foreground", "Background", "Orphan"];
-
-function preconditionsOf({ uid, resourceVersion }: Record<string, unknown>): Preconditions {
-  return {
-    ...(typeof uid === "string" ? { uid } : {}),
-    ...(typeof resourceVersion === "string" ? { resourceVersion } : {}),
-  };
 }

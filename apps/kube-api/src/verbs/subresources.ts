@@ -6,8 +6,9 @@ import { type ApiObject, textAt } from "../kinds/kind.ts";
 import { isMap } from "../patch/merge-patch.ts";
 import { answer, answerSuccess } from "./answer.ts";
 import { type Call, idOf } from "./call.ts";
+import { parseDeleteOptions } from "./delete-options.ts";
 import { isDryRun } from "./dry-run.ts";
-import { parseDeleteOptions, removeObject } from "./remove.ts";
+import { removeObject } from "./remove.ts";
 import { serveScale } from "./scale.ts";
 
 /** Subresources that are neither status nor a connection to a node, by `plural/subresource`. */
