@@ -79,6 +79,49 @@ describe("a server that joins another", () => {
     });
   });
 
+  it("is stopped by them, too, where agents have a token of their own that it was not told", async () => {
+    const { registration: first } = await startRegistration({ token: "server-secret", agentToken: "agent-secret" });
+    const joinUrl = await serve(first);
+    const config = { joinUrl, token: first.serverToken };
+    const other = { cluster: { clusterDomain: "other.local" } };
+    await expect(startRegistration({ ...config, ...other })).rejects.toMatchObject({ code: "server/config-mismatch" });
+    const { registration, dataDir } = await startRegistration(config);
+    await registration.stop();
+    // Neither at its first start nor at a later one.
+    await expect(startRegistration({ ...config, ...other, dataDir })).rejects.toMatchObject({
+      code: "server/config-mismatch",
+    });
+  });
+
+  it("is refused with an agent token that the cluster's servers do not accept, as long as one of them runs", async () => {
+    const { registration: joined } = await startRegistration({ token: "server-secret", agentToken: "agent-secret" });
+    const join = { joinUrl: await serve(joined), token: joined.serverToken, agentToken: "another-secret" };
+    await expect(startRegistration(join)).rejects.toMatchObject({ code: "token/agent-mismatch" });
+
+    const envelopes = new MemoryEnvelopes();
+    const shared = { token: "server-secret", sharedDatastore: true };
+    const { registration: first } = await startRegistration({ ...shared, agentToken: "agent-secret" }, { envelopes });
+    const port = Number(new URL(await serve(first)).port);
+    const lease = { kind: "Endpoints", subsets: [{ addresses: [{ ip: "127.0.0.1" }], ports: [{ port }] }] };
+    await envelopes.create("/registry/masterleases/127.0.0.1", JSON.stringify(lease));
+    const before = envelopes.writes;
+    const second = { ...shared, agentToken: "another-secret" };
+    await expect(startRegistration(second, { envelopes })).rejects.toMatchObject({
+      code: "token/agent-mismatch",
+      message: expect.not.stringContaining("secret"),
+    });
+    expect(envelopes.writes).toBe(before);
+    const basic = (password: string) => ({
+      authorization: `Basic ${Buffer.from(`node:${password}`).toString("base64")}`,
+    });
+    const { registration: third } = await startRegistration(shared, { envelopes });
+    expect((await third.authenticate(basic("agent-secret"))).outcome).toBe("authenticated");
+    // Nobody else runs: it is a change.
+    envelopes.values.delete("/registry/masterleases/127.0.0.1");
+    const { registration: changed } = await startRegistration(second, { envelopes });
+    expect((await changed.authenticate(basic("another-secret"))).outcome).toBe("authenticated");
+  });
+
   it("waits for a server that is away, says so once, and joins when it comes", async () => {
     const { registration: first } = await startRegistration({ token: "server-secret" });
     let isUp = false;

@@ -1,8 +1,9 @@
 import type { ServerConfig } from "@keelson/protocol/supervisor";
+import { parseToken, secretsEqual } from "@keelson/secret-format";
 import { type Clock, KeelsonError, type Logger, readFileIfExists } from "@keelson/service";
 import type { ServerPki } from "../certificates/server-pki.ts";
 import { clusterSettings, configuredTokens, type RegistrationConfig } from "../config.ts";
-import type { CredentialStore } from "../tokens/credentials.ts";
+import { type CredentialStore, passwordIn } from "../tokens/credentials.ts";
 import { writeBootstrapFiles } from "./bootstrap-files.ts";
 import type { ClusterBootstrap } from "./cluster-bootstrap.ts";
 import { buildServerConfig } from "./cluster-config.ts";
@@ -49,52 +50,96 @@ export class ServerIdentity {
   async establish(): Promise<ServerConfig> {
     const { agentToken, joinUrl, sharedDatastore } = this.#config;
     let tokens = configuredTokens(this.#config);
-    if (joinUrl !== undefined) await this.#joinServer(joinUrl, tokens);
+    const isCompared = joinUrl !== undefined && (await this.#joinServer(joinUrl, tokens));
     const bootstrap = sharedDatastore ? this.#bootstrap : undefined;
     const role =
       bootstrap === undefined ? undefined : await this.#patiently(() => this.#openEnvelope(bootstrap, tokens));
     if (role !== undefined) tokens = [role.token];
+    if (role?.role === "joined") await this.#patiently(() => this.#refuseOtherAgentToken());
     await this.#pki.load();
     await this.#credentials.load({ tokens, agentToken }, this.#pki.authority("server").bundlePem);
-    if (role?.role === "joined" && joinUrl === undefined) await this.#patiently(() => this.#compareWithLiveServers());
+    if (role?.role === "joined" && !isCompared) await this.#patiently(() => this.#compareWithLiveServer());
     if (bootstrap !== undefined) await this.#patiently(() => bootstrap.publish(this.#credentials.serverPassword));
     const ipsecKey = await readFileIfExists(this.#pki.paths.ipsecKey);
     return this.#buildConfig(ipsecKey?.trim() ?? "");
   }
 
-  /** Takes the cluster's identity from a running server, after its configuration was found to agree with ours. */
-  async #joinServer(url: string, tokens: readonly string[]): Promise<void> {
-    const token = tokens[0] ?? (await this.#credentials.storedServerPassword());
+  /**
+   * Takes the cluster's identity from a running server, after its configuration was found to agree with ours. Answers false
+   * when that server says no agents' password to ask it with: the datastore does then.
+   */
+  async #joinServer(url: string, tokens: readonly string[]): Promise<boolean> {
+    const storedPassword = await this.#credentials.storedServerPassword();
+    const token = tokens[0] ?? storedPassword;
     if (token === undefined) {
       throw new KeelsonError("token/required", "token is required to join a cluster", {
         hint: "give --token with the content of server/token of a running server",
       });
     }
-    const join = new ServerJoin({ url, token, agentToken: this.#config.agentToken }, this.#deps.clock, this.#deps.log);
-    const isKnown = (await this.#credentials.storedServerPassword()) !== undefined;
-    const data = isKnown ? undefined : await waitFor(`the server ${url}`, () => join.fetchBootstrap(), this.#deps);
-    await join.compareConfig(this.#buildConfig(""));
-    if (isKnown) return;
+    const join = new ServerJoin({ url, token }, this.#deps.clock, this.#deps.log);
+    if (storedPassword !== undefined) {
+      const agentPassword = (await this.#credentials.storedAgentPassword()) ?? storedPassword;
+      await join.compareConfig(this.#buildConfig(""), agentPassword);
+      return true;
+    }
+    const data = await waitFor(`the server ${url}`, () => join.fetchBootstrap(), this.#deps);
     if (data !== undefined) {
+      const agentPassword = passwordIn(data.PasswdFile?.content.toString() ?? "", "node");
+      if (agentPassword !== undefined) {
+        this.#refuseAgentTokenBeside(agentPassword, url);
+        await join.compareConfig(this.#buildConfig(""), agentPassword);
+      }
       await writeBootstrapFiles(this.#pki.paths, data, this.#deps.log);
       this.#deps.log.info({ server: url }, "took the cluster's identity from a running server");
-    } else if (!this.#config.sharedDatastore) {
-      throw new KeelsonError("server/no-bootstrap", `${url} hands out no bootstrap data`, {
-        hint: "a server without embedded etcd is joined through its datastore: give --datastore-endpoint instead of --server",
-      });
+      return agentPassword !== undefined;
     }
+    if (this.#config.sharedDatastore) return false;
+    throw new KeelsonError("server/no-bootstrap", `${url} hands out no bootstrap data`, {
+      hint: "a server without embedded etcd is joined through its datastore: give --datastore-endpoint instead of --server",
+    });
   }
 
-  /** In a shared datastore nobody names a server to join, so whoever is alive there is asked whether our settings agree. */
-  async #compareWithLiveServers(): Promise<void> {
-    const { envelopes } = this.#deps;
-    if (envelopes === undefined) return;
-    const { advertiseAddress = "", httpsPort, advertisePort = httpsPort } = this.#config;
-    const [url] = await liveServers(envelopes, { address: advertiseAddress, port: advertisePort });
+  /** Asks the server that was named, or, in a shared datastore, whoever is alive there, whether our settings agree. */
+  async #compareWithLiveServer(): Promise<void> {
+    const url = this.#config.joinUrl ?? (await this.#liveServer());
     if (url === undefined) return;
     const { serverToken, agentToken } = this.#credentials;
-    const join = new ServerJoin({ url, token: serverToken, agentToken }, this.#deps.clock, this.#deps.log);
-    await join.compareConfig(this.#buildConfig(""));
+    const join = new ServerJoin({ url, token: serverToken }, this.#deps.clock, this.#deps.log);
+    await join.compareConfig(this.#buildConfig(""), agentToken);
+  }
+
+  /**
+   * The agents' token is one for all servers. Given another one, the first to start after all were stopped changes it; while
+   * another server accepts the old one, half of the cluster would refuse each agent.
+   */
+  async #refuseOtherAgentToken(): Promise<void> {
+    const stored = await this.#credentials.storedAgentPassword();
+    if (stored === undefined || !this.#hasAgentTokenBeside(stored)) return;
+    const url = await this.#liveServer();
+    if (url !== undefined) this.#refuseAgentTokenBeside(stored, url);
+  }
+
+  #refuseAgentTokenBeside(agentPassword: string, server: string): void {
+    if (!this.#hasAgentTokenBeside(agentPassword)) return;
+    throw new KeelsonError("token/agent-mismatch", `--agent-token is not what ${server} accepts from agents`, {
+      hint:
+        "leave --agent-token out to take over the cluster's, or give the token in server/agent-token of a running server; " +
+        "to change it, stop all servers first",
+    });
+  }
+
+  #hasAgentTokenBeside(agentPassword: string): boolean {
+    const { agentToken } = this.#config;
+    return agentToken !== undefined && !secretsEqual(parseToken(agentToken).password, agentPassword);
+  }
+
+  /** In a shared datastore nobody names a server to join, but those that are alive leave word there. */
+  async #liveServer(): Promise<string | undefined> {
+    const { envelopes } = this.#deps;
+    if (envelopes === undefined) return undefined;
+    const { advertiseAddress = "", httpsPort, advertisePort = httpsPort } = this.#config;
+    const [url] = await liveServers(envelopes, { address: advertiseAddress, port: advertisePort });
+    return url;
   }
 
   /** Opens the envelope in the datastore, or founds the cluster; answers the token that is in force. */

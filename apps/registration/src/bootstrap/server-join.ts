@@ -7,7 +7,6 @@ export interface ServerJoinOptions {
   /** Any running server, or the fixed registration address: `https://host:port`. */
   url: string;
   token: string;
-  agentToken: string | undefined;
 }
 
 /** A skew above this makes certificates and leases unreliable. */
@@ -31,15 +30,15 @@ export class ServerJoin {
   }
 
   /**
-   * Throws `server/config-mismatch` naming each critical field that differs. A server that does not answer is no reason to
-   * stop: the comparison is left out, as stock K3s does.
+   * Throws `server/config-mismatch` naming each critical field that differs. It asks with the agents' token: older servers show
+   * their configuration to nobody else. A server that does not answer is no reason to stop: the comparison is left out, as
+   * stock K3s does.
    */
-  async compareConfig(ours: ServerConfig): Promise<void> {
-    const { agentToken, token } = this.#options;
+  async compareConfig(ours: ServerConfig, agentToken: string): Promise<void> {
     let theirs: unknown;
     try {
       const sentAtMs = this.#clock.now();
-      const answer = await this.#server.call("node", { path: "/v1-k3s/config", token: agentToken ?? token });
+      const answer = await this.#server.call("node", { path: "/v1-k3s/config", token: agentToken });
       this.#reportSkew(answer.date, sentAtMs);
       if (answer.status !== 200) throw new Error(`status ${answer.status}`);
       theirs = JSON.parse(answer.body.toString("utf8"));

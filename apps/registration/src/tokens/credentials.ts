@@ -52,7 +52,12 @@ export class CredentialStore {
 
   /** The server password that an earlier start left on disk. */
   async storedServerPassword(): Promise<string | undefined> {
-    return (await this.#readPasswd())?.find((entry) => entry.name === "server")?.password;
+    return passwordIn((await readFileIfExists(this.#paths.passwd)) ?? "", "server");
+  }
+
+  /** The agents' password that an earlier start, or the cluster's envelope, left on disk. */
+  async storedAgentPassword(): Promise<string | undefined> {
+    return passwordIn((await readFileIfExists(this.#paths.passwd)) ?? "", "node");
   }
 
   /** The user behind a name and password, in a time that does not depend on either. */
@@ -162,6 +167,11 @@ export class CredentialStore {
     await rm(path, { force: true });
     await symlink(this.#paths.token, path);
   }
+}
+
+/** The password of a user in the text of a passwd file. */
+export function passwordIn(passwd: string, user: "server" | "node"): string | undefined {
+  return parsePasswd(passwd).find((entry) => entry.name === user)?.password;
 }
 
 function entriesOf(serverPassword: string, agentPassword: string, others: readonly PasswdEntry[]): PasswdEntry[] {
