@@ -1,5 +1,5 @@
 import { createInformer, type Informer, type KubeClient, type KubeObject, resources } from "@keelson/kube-client";
-import { formatAddress } from "@keelson/load-balancer";
+import { formatAddress, isAddress } from "@keelson/load-balancer";
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
 import type { SupervisorClient } from "./join/supervisor-client.ts";
 
@@ -95,7 +95,7 @@ export function parseApiServers(body: Buffer): readonly string[] {
   try {
     const list: unknown = JSON.parse(body.toString("utf8"));
     if (!Array.isArray(list)) return [];
-    return list.filter((entry): entry is string => typeof entry === "string" && /^.+:\d{1,5}$/.test(entry));
+    return list.filter((entry): entry is string => typeof entry === "string" && isAddress(entry));
   } catch {
     return [];
   }

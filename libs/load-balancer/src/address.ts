@@ -37,6 +37,12 @@ export function splitAddress(address: string): RegistrationAddress {
   return { host: address.slice(0, colon).replace(/^\[|\]$/g, ""), port: Number(address.slice(colon + 1)) };
 }
 
+/** Whether a text is `host:port` with a port that can be dialled. */
+export function isAddress(text: string): boolean {
+  const { host, port } = splitAddress(text);
+  return host !== "" && /:\d{1,5}$/.test(text) && port >= 1 && port <= 65_535;
+}
+
 /** Looks names up; injected in tests. */
 export type ResolveHost = (host: string) => Promise<readonly string[]>;
 

@@ -1,4 +1,4 @@
-export { formatAddress, parseServerUrl, type ResolveHost, resolveHost, splitAddress } from "./address.ts";
+export { formatAddress, isAddress, parseServerUrl, type ResolveHost, resolveHost, splitAddress } from "./address.ts";
 export { downAdvice } from "./down-advice.ts";
 export { createLoadBalancer } from "./load-balancer.ts";
 export type { LoadBalancer, LoadBalancerConfig } from "./load-balancer-config.ts";

@@ -36,6 +36,8 @@ class TcpLoadBalancer implements LoadBalancer {
   readonly #relayed = new Map<string, Set<Relayed>>();
   readonly #clients = new Set<Socket>();
   readonly #health: HealthChecks;
+  /** What each registration name stood for when it was looked up last. */
+  readonly #resolved = new Map<string, readonly string[]>();
   #timers: Timer[] = [];
   #port = 0;
   #stopped = false;
@@ -217,8 +219,10 @@ class TcpLoadBalancer implements LoadBalancer {
     const found = await Promise.all(
       this.#registration.map(async ({ host, port }) => {
         const addresses = await resolve(host).catch(() => []);
-        // A name that cannot be resolved now stays as it is: the next dial asks the system again.
-        return (addresses.length === 0 ? [host] : addresses).map((address) => formatAddress(address, port));
+        if (addresses.length > 0) this.#resolved.set(host, addresses);
+        // A name server that is away says nothing of the servers: what was known last stays. Without that the name stands
+        // for itself, and each dial asks the system.
+        return (this.#resolved.get(host) ?? [host]).map((address) => formatAddress(address, port));
       }),
     );
     if (!this.#stopped) this.#apply(this.#list.setRegistration([...new Set(found.flat())]));

@@ -11,13 +11,16 @@ const queueLimitBytes = 256 * 1024;
 export function relay(client: Socket, connection: ServerConnection, done: () => void): void {
   const server = connection.socket;
   let open = 2;
-  const onClose = (peer: Socket) => (): void => {
-    // A broken direction cannot be repaired: the other side must learn of it.
-    peer.destroy();
-    if (--open === 0) done();
-  };
-  client.once("close", onClose(server));
-  server.once("close", onClose(client));
+  const onClose =
+    (socket: Socket, peer: Socket) =>
+    (hadError: boolean): void => {
+      // A broken direction cannot be repaired: the other side must learn of it. After two regular ends the other side may
+      // still have to take what waits for it.
+      if (hadError || !socket.readableEnded || !socket.writableFinished) peer.destroy();
+      if (--open === 0) done();
+    };
+  client.once("close", onClose(client, server));
+  server.once("close", onClose(server, client));
   client.on("error", () => {}); // the close event that follows says all there is to say
   server.on("error", () => {});
 

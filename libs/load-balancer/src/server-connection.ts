@@ -4,6 +4,8 @@ import { splitAddress } from "./address.ts";
 /** Where a connection's read buffer starts, and how far a busy one grows. */
 const firstBufferBytes = 8 * 1024;
 const maxBufferBytes = 256 * 1024;
+/** An idle connection is asked for a sign of life after so long, as in K3s. */
+const keepAliveMs = 30_000;
 
 /**
  * A connection to a server whose bytes are read into a buffer of its own instead of a fresh one per read: most of the cost
@@ -21,6 +23,9 @@ export class ServerConnection {
       port,
       allowHalfOpen: true,
       noDelay: true,
+      // A server whose host came back without its connections says so only when it is asked.
+      keepAlive: true,
+      keepAliveInitialDelay: keepAliveMs,
       onread: {
         buffer: () => this.#buffer,
         callback: (length, bytes) => this.#onRead(length, bytes as Buffer),

@@ -1,4 +1,5 @@
 import { type Logger, readFileIfExists, writeFileAtomic } from "@keelson/service";
+import { isAddress } from "./address.ts";
 
 /** What the balancer remembers across restarts; K3s's file, so that either reads the other's. */
 interface StateDocument {
@@ -27,7 +28,7 @@ export class StateFile {
       const document = JSON.parse(text) as Partial<StateDocument>;
       const addresses = document.ServerAddresses;
       if (document.ServerURL !== this.#serverUrl || !Array.isArray(addresses)) return [];
-      return addresses.filter((address) => typeof address === "string" && /^.+:\d{1,5}$/.test(address));
+      return addresses.filter((address) => typeof address === "string" && isAddress(address));
     } catch {
       this.#log.warn({ path: this.#path }, "the remembered server list cannot be read and is started anew");
       return [];

@@ -176,6 +176,24 @@ describe("several registration addresses", () => {
     expect(["a", "b"]).toContain(await ping(lb.port, soon()));
   });
 
+  test("a name server that is away takes no address and no connection away", async () => {
+    const a = await fickle("a");
+    const port = Number(a.address.split(":")[1]);
+    let lookUps = 0;
+    const lb = await balancer({
+      servers: [`https://registration.test:${port}`],
+      resolve: async () => {
+        if (++lookUps % 3 === 2) return [];
+        if (lookUps > 1) throw new Error("no name server");
+        return ["127.0.0.1"];
+      },
+      resolveIntervalMs: 5,
+    });
+    await expect.poll(() => lookUps).toBeGreaterThan(5);
+    expect(addresses(lb)).toEqual([a.address]);
+    expect(await ping(lb.port, soon())).toBe("a");
+  });
+
   test("what is not a server URL is refused with a hint", () => {
     expect(parseServerUrl("https://[fd00::1]:6443")).toEqual({ host: "fd00::1", port: 6443 });
     expect(parseServerUrl("https://host")).toEqual({ host: "host", port: 443 });
@@ -222,7 +240,7 @@ describe("the state file", () => {
     const servers = [`https://${a.address}`];
     await writeFile(
       stateFile,
-      JSON.stringify({ ServerURL: servers[0], ServerAddresses: ["127.0.0.1:1", "127.0.0.1:2"] }),
+      JSON.stringify({ ServerURL: servers[0], ServerAddresses: ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:70000", 5] }),
     );
     const lb = await balancer({ servers, stateFile });
     expect(await ping(lb.port, soon())).toBe("a");
