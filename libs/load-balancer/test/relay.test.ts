@@ -21,7 +21,7 @@ class SlowSocket extends Duplex {
     else done();
   }
 
-  take(): void {
+  takeAll(): void {
     this.isSlow = false;
     this.#waiting?.();
   }
@@ -52,7 +52,7 @@ test("what waits for a slow reader is delivered, also when both ends have said a
   server.push(null);
   await once(server, "close");
   expect(client.destroyed).toBe(false);
-  client.take();
+  client.takeAll();
   await once(client, "close");
   expect(Buffer.concat(client.taken).toString()).toBe("ab");
   expect(isOver()).toBe(true);
