@@ -1,8 +1,8 @@
-import type { RequestListener } from "node:http";
 import { type Dependencies, KeelsonError, type Service, withDefaults } from "@keelson/service";
 import { createBackend } from "./backend.ts";
 import type { CompactionPolicy } from "./core.ts";
 import { httpEndpoints } from "./gateway/http-endpoints.ts";
+import type { HttpExchange } from "./gateway/http-exchange.ts";
 import { JsonGateway } from "./gateway/json-gateway.ts";
 import type { DatabaseTlsFiles } from "./log/sql/tls-files.ts";
 import { limitOldGeneration, limitYoungGeneration } from "./memory.ts";
@@ -46,7 +46,7 @@ export function createDatastore(config: DatastoreConfig, deps: Partial<Dependenc
   const backend = createBackend(config, dependencies);
   const addresses: string[] = [];
   const listeners: Listener[] = [];
-  let serving: { grpc: GrpcServer; onHttp: RequestListener } | undefined;
+  let serving: { grpc: GrpcServer; onHttp: (exchange: HttpExchange) => void } | undefined;
 
   const listen = async (options: ListenOptions): Promise<string> => {
     if (serving === undefined) throw new KeelsonError("datastore/not-started", "the datastore is not started yet");

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import { expect, it, vi } from "vitest";
 import { JsonObjects } from "../src/gateway/json-objects.ts";
@@ -74,6 +76,74 @@ it("answers health, readiness, version and metrics", async () => {
   for (const name of ["process_resident_memory_bytes", "etcd_mvcc_db_total_size_in_bytes", "etcd_server_has_leader"]) {
     expect(metrics).toMatch(new RegExp(`^${name} \\d`, "m"));
   }
+});
+
+/** A request over HTTP/2 that is no gRPC. */
+function request2(session: ClientHttp2Session, headers: Record<string, string>, body?: string) {
+  const stream = session.request({ ":method": body === undefined ? "GET" : "POST", ...headers });
+  stream.setEncoding("utf8");
+  if (body !== undefined) stream.write(body);
+  return stream;
+}
+
+async function answer2(session: ClientHttp2Session, headers: Record<string, string>, body?: string) {
+  const stream = request2(session, headers, body);
+  stream.end();
+  const [head] = await once(stream, "response");
+  let text = "";
+  for await (const chunk of stream) text += chunk;
+  return { status: head[":status"], type: head["content-type"], text };
+}
+
+it("serves the same over HTTP/2, which clients choose by themselves where there is TLS", async () => {
+  const { url } = await runDatastore();
+  const session = connectHttp2(url);
+  try {
+    expect(await answer2(session, { ":path": "/health" })).toEqual({
+      status: 200,
+      type: "application/json",
+      text: '{"health":"true","reason":""}',
+    });
+    expect((await answer2(session, { ":path": "/metrics" })).text).toContain("etcd_server_has_leader 1");
+    expect(await answer2(session, { ":path": "/health", ":method": "HEAD" })).toMatchObject({ status: 200, text: "" });
+    expect((await answer2(session, { ":path": "/nothing" })).status).toBe(404);
+    expect((await answer2(session, { ":path": "//[" })).status).toBe(404);
+    const put = JSON.stringify({ key: base64("a"), value: base64("1") });
+    const answer = await answer2(session, { ":path": "/v3/kv/put" }, put);
+    expect(answer).toMatchObject({ status: 200, type: "application/json" });
+    expect(JSON.parse(answer.text)).toMatchObject({ header: { revision: "2" } });
+    expect((await answer2(session, { ":path": "/v3/kv/range" }, '{"key":5}')).status).toBe(400);
+  } finally {
+    session.destroy();
+  }
+});
+
+it("streams a watch over HTTP/2, and ends it with the client's stream", async () => {
+  const { url } = await runDatastore();
+  const session = connectHttp2(url);
+  try {
+    const create = JSON.stringify({ create_request: { key: base64("a") } });
+    const stream = request2(session, { ":path": "/v3/watch" }, create);
+    const [created] = await once(stream, "data");
+    expect(JSON.parse(created)).toMatchObject({ result: { created: true } });
+    const next = once(stream, "data");
+    await post(url, "/v3/kv/put", { key: base64("a"), value: base64("1") });
+    const [event] = await next;
+    expect(JSON.parse(event)).toMatchObject({ result: { events: [{ kv: { mod_revision: "2" } }] } });
+    stream.destroy();
+    const watches = async () =>
+      /^etcd_debugging_mvcc_watcher_total (\d+)/m.exec((await answer2(session, { ":path": "/metrics" })).text);
+    await vi.waitFor(async () => expect((await watches())?.[1]).toBe("0"), { timeout: 10_000 });
+  } finally {
+    session.destroy();
+  }
+});
+
+it("answers a JSON body that is too large instead of breaking it off", async () => {
+  const { url } = await runDatastore();
+  const { status, json } = await post(url, "/v3/kv/put", { key: base64("a"), value: "A".repeat(4 << 20) });
+  expect(status).toBe(429);
+  expect(json).toMatchObject({ code: 8 });
 });
 
 it("answers request targets that are no URL, and goes on", async () => {

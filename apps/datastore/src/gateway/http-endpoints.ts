@@ -1,6 +1,6 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { errorMessage, type Registry } from "@keelson/service";
 import { emulatedEtcdVersion } from "../services/maintenance.ts";
+import type { HttpExchange } from "./http-exchange.ts";
 import type { JsonGateway } from "./json-gateway.ts";
 
 /** What the plain HTTP endpoints ask about; a sentence says what is wrong, undefined that nothing is. */
@@ -13,32 +13,32 @@ export interface HealthChecks {
   write(): string | undefined;
 }
 
-/** Everything that is served over HTTP/1.1 on the client port. Source: etcd's etcdhttp package. */
+/** Everything that is served on the client port besides gRPC. Source: etcd's etcdhttp package. */
 export function httpEndpoints(gateway: JsonGateway, registry: Registry, checks: HealthChecks) {
-  const serve = (request: IncomingMessage, response: ServerResponse): void => {
-    const url = requestUrl(request.url ?? "/");
+  const serve = (exchange: HttpExchange): void => {
+    const url = requestUrl(exchange.target);
     if (url === null) {
-      sendText(response, 400, "400 Bad Request\n");
+      sendText(exchange, 400, "400 Bad Request\n");
       return;
     }
-    if (gateway.handle(request, response, url.pathname)) return;
+    if (gateway.handle(exchange, url.pathname)) return;
     const endpoint = endpointOf(url, registry, checks);
-    if (endpoint === undefined) sendText(response, 404, "404 page not found\n");
-    else if (request.method !== "GET" && request.method !== "HEAD") sendText(response, 405, "Method Not Allowed\n");
+    if (endpoint === undefined) sendText(exchange, 404, "404 page not found\n");
+    else if (exchange.method !== "GET" && exchange.method !== "HEAD") sendText(exchange, 405, "Method Not Allowed\n");
     else {
       endpoint().then(
-        ({ status, type, body }) => response.writeHead(status, { "content-type": type }).end(body),
-        (error) => sendText(response, 500, `${String(error)}\n`),
+        ({ status, type, body }) => send(exchange, status, type, body),
+        (error) => sendText(exchange, 500, `${String(error)}\n`),
       );
     }
   };
   // An error that left this listener would end the process.
-  return (request: IncomingMessage, response: ServerResponse): void => {
+  return (exchange: HttpExchange): void => {
     try {
-      serve(request, response);
+      serve(exchange);
     } catch (error) {
-      if (response.headersSent) response.destroy();
-      else sendText(response, 500, `${errorMessage(error)}\n`);
+      if (exchange.headSent) exchange.destroy();
+      else sendText(exchange, 500, `${errorMessage(error)}\n`);
     }
   };
 }
@@ -129,6 +129,12 @@ function json(status: number, body: unknown): Answer {
   return { status, type: "application/json", body: JSON.stringify(body) };
 }
 
-function sendText(response: ServerResponse, status: number, body: string): void {
-  response.writeHead(status, { "content-type": "text/plain; charset=utf-8" }).end(body);
+function sendText(exchange: HttpExchange, status: number, body: string): void {
+  send(exchange, status, "text/plain; charset=utf-8", body);
+}
+
+function send(exchange: HttpExchange, status: number, type: string, body: string): void {
+  if (exchange.ended) return;
+  exchange.sendHead(status, { "content-type": type });
+  exchange.end(body);
 }

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { StringDecoder } from "node:string_decoder";
 import {
   type AnyCodec,
   authService,
@@ -13,6 +13,7 @@ import { errorMessage } from "@keelson/service";
 import { maxRequestBytes } from "../server/message-splitter.ts";
 import { type CallInfo, grpcPrefixBytes, type Method, type StreamMethod, type UnaryMethod } from "../server/rpc.ts";
 import { statusOf } from "../server/status.ts";
+import type { HttpExchange } from "./http-exchange.ts";
 import { JsonObjects } from "./json-objects.ts";
 
 /** JSON carries bytes as base64, four characters for three. */
@@ -38,6 +39,7 @@ const corsHeaders = {
   "access-control-allow-methods": "POST, GET, OPTIONS, PUT, DELETE",
   "access-control-allow-origin": "*",
 };
+const jsonHeaders = { ...corsHeaders, "content-type": "application/json" };
 
 interface Route {
   descriptor: MethodDescriptor;
@@ -59,64 +61,76 @@ export class JsonGateway {
   }
 
   /** Answers the request if its path is the gateway's. */
-  handle(request: IncomingMessage, response: ServerResponse, path: string): boolean {
+  handle(exchange: HttpExchange, path: string): boolean {
     const route = this.#routes.get(path.replace(/^\/v3beta\//, "/v3/"));
     if (route === undefined) return false;
-    for (const [name, value] of Object.entries(corsHeaders)) response.setHeader(name, value);
-    if (request.method === "OPTIONS") response.writeHead(200).end();
-    else if (request.method !== "POST")
-      sendError(response, new RpcError(grpcStatus.unimplemented, "Method Not Allowed"), 405);
-    else if (route.method.kind === "unary") serveUnary(request, response, route.descriptor, route.method);
-    else serveStream(request, response, route.descriptor, route.method);
+    if (exchange.method === "OPTIONS") {
+      exchange.sendHead(200, corsHeaders);
+      exchange.end();
+    } else if (exchange.method !== "POST")
+      sendError(exchange, new RpcError(grpcStatus.unimplemented, "Method Not Allowed"), 405);
+    else if (route.method.kind === "unary") serveUnary(exchange, route.descriptor, route.method);
+    else serveStream(exchange, route.descriptor, route.method);
     return true;
   }
 }
 
-function serveUnary(
-  request: IncomingMessage,
-  response: ServerResponse,
-  descriptor: MethodDescriptor,
-  method: UnaryMethod,
-): void {
-  readBody(request)
-    .then(async (body) => {
-      const message = encodeJson(descriptor.request, body.trim() === "" ? "{}" : body);
-      const frame = await method.call(message, callInfo(request, response));
-      const answer = descriptor.response.decode(frame.subarray(grpcPrefixBytes));
-      sendJson(response, 200, toJson(descriptor.response as AnyCodec, answer));
-    })
-    .catch((error) => sendError(response, error));
+function serveUnary(exchange: HttpExchange, descriptor: MethodDescriptor, method: UnaryMethod): void {
+  const { info, abandon } = callInfo(exchange);
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const answer = async (): Promise<void> => {
+    const body = Buffer.concat(chunks).toString("utf8");
+    const message = encodeJson(descriptor.request, body.trim() === "" ? "{}" : body);
+    const frame = await method.call(message, info);
+    const response = descriptor.response.decode(frame.subarray(grpcPrefixBytes));
+    sendJson(exchange, 200, toJson(descriptor.response as AnyCodec, response));
+  };
+  exchange.listen({
+    onData(chunk) {
+      if (exchange.ended) return;
+      bytes += chunk.length;
+      if (bytes <= maxBodyBytes) chunks.push(chunk);
+      else {
+        chunks.length = 0;
+        sendError(exchange, new RpcError(grpcStatus.resourceExhausted, "http: request body too large"));
+      }
+    },
+    onEnd() {
+      if (!exchange.ended) answer().catch((error) => sendError(exchange, error));
+    },
+    onClosed(answered) {
+      if (!answered) abandon();
+    },
+  });
 }
 
 /** One JSON object per line, each wrapped in `result`; the request may hold several objects and may go on. */
-function serveStream(
-  request: IncomingMessage,
-  response: ServerResponse,
-  descriptor: MethodDescriptor,
-  method: StreamMethod,
-): void {
+function serveStream(exchange: HttpExchange, descriptor: MethodDescriptor, method: StreamMethod): void {
+  const { info, abandon } = callInfo(exchange);
   const end = (error?: unknown): void => {
-    if (response.writableEnded) return;
-    if (error === undefined) response.end();
-    else if (!response.headersSent) sendError(response, error);
-    else response.end(`${JSON.stringify({ error: errorBody(error) })}\n`);
+    if (exchange.ended) return;
+    if (error === undefined) exchange.end();
+    else if (!exchange.headSent) sendError(exchange, error);
+    else exchange.end(`${JSON.stringify({ error: errorBody(error) })}\n`);
   };
   const handler = method.open(
     {
       send(parts) {
-        if (!response.headersSent) response.writeHead(200, { "content-type": "application/json" });
+        if (exchange.ended) return;
+        if (!exchange.headSent) exchange.sendHead(200, jsonHeaders);
         const message = descriptor.response.decode(Buffer.concat(parts));
-        response.write(`${JSON.stringify({ result: toJson(descriptor.response as AnyCodec, message) })}\n`);
+        exchange.write(`${JSON.stringify({ result: toJson(descriptor.response as AnyCodec, message) })}\n`);
       },
       end,
       get pendingBytes() {
-        return response.writableLength;
+        return exchange.pendingBytes;
       },
     },
-    callInfo(request, response),
+    info,
   );
   const guard = (work: () => void): void => {
-    if (response.writableEnded) return;
+    if (exchange.ended) return;
     try {
       work();
     } catch (error) {
@@ -124,31 +138,36 @@ function serveStream(
     }
   };
   const objects = new JsonObjects((text) => handler.onMessage(encodeJson(descriptor.request, text)));
-  request.setEncoding("utf8");
-  request.on("data", (chunk: string) =>
-    guard(() => {
-      objects.push(chunk);
-      if (objects.pendingLength > maxBodyBytes) throw new RpcError(grpcStatus.resourceExhausted, "request too large");
-    }),
-  );
-  request.on("end", () =>
-    guard(() => {
-      if (objects.pendingLength > 0) throw new RpcError(grpcStatus.invalidArgument, "unexpected EOF");
-      handler.onHalfClose();
-    }),
-  );
-  response.on("drain", () => handler.onDrain?.());
-  response.on("close", () => handler.onClosed());
+  const decoder = new StringDecoder("utf8");
+  exchange.listen({
+    onData: (bytes) =>
+      guard(() => {
+        objects.push(decoder.write(bytes));
+        if (objects.pendingLength > maxBodyBytes) throw new RpcError(grpcStatus.resourceExhausted, "request too large");
+      }),
+    onEnd: () =>
+      guard(() => {
+        if (objects.pendingLength > 0) throw new RpcError(grpcStatus.invalidArgument, "unexpected EOF");
+        handler.onHalfClose();
+      }),
+    onDrain: () => handler.onDrain?.(),
+    onClosed(answered) {
+      if (!answered) abandon();
+      handler.onClosed();
+    },
+  });
 }
 
-function callInfo(request: IncomingMessage, response: ServerResponse): CallInfo {
+function callInfo({ authority, authorization }: HttpExchange): { info: CallInfo; abandon: () => void } {
+  const listeners: (() => void)[] = [];
   return {
-    authority: request.headers.host ?? "",
-    metadata: request.headers.authorization === undefined ? undefined : { token: request.headers.authorization },
-    onAbandoned: (listener) => {
-      response.on("close", () => {
-        if (!response.writableFinished) listener();
-      });
+    info: {
+      authority,
+      metadata: authorization === undefined ? undefined : { token: authorization },
+      onAbandoned: (listener) => listeners.push(listener),
+    },
+    abandon() {
+      for (const listener of listeners) listener();
     },
   };
 }
@@ -163,31 +182,15 @@ function encodeJson(codec: AnyCodec, text: string): Buffer {
   return codec.encode(fromJson(codec, json));
 }
 
-function readBody(request: IncomingMessage): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    request.on("data", (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes <= maxBodyBytes) chunks.push(chunk);
-      else {
-        reject(new RpcError(grpcStatus.resourceExhausted, "http: request body too large"));
-        request.destroy();
-      }
-    });
-    request.on("end", () => resolve(Buffer.concat(chunks).toString("utf8")));
-    request.on("error", reject);
-  });
+function sendJson(exchange: HttpExchange, status: number, body: unknown): void {
+  if (exchange.headSent || exchange.ended) return;
+  exchange.sendHead(status, jsonHeaders);
+  exchange.end(JSON.stringify(body));
 }
 
-function sendJson(response: ServerResponse, status: number, body: unknown): void {
-  if (response.headersSent || response.destroyed) return;
-  response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
-}
-
-function sendError(response: ServerResponse, error: unknown, status?: number): void {
+function sendError(exchange: HttpExchange, error: unknown, status?: number): void {
   const body = errorBody(error);
-  sendJson(response, status ?? httpStatuses[body.code] ?? 500, body);
+  sendJson(exchange, status ?? httpStatuses[body.code] ?? 500, body);
 }
 
 /** The fields of both generations of etcd's gateway. */

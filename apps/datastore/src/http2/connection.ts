@@ -38,7 +38,7 @@ export interface ConnectionOptions {
 }
 
 /**
- * The server's half of an HTTP/2 connection (RFC 9113), for gRPC: no push, no priorities. Written for many small calls
+ * The server's half of an HTTP/2 connection (RFC 9113), for gRPC above all: no push, no priorities. Written for many small calls
  * on few connections: frames are parsed in place, a stream is one small object, and all that one turn of the event loop
  * produces leaves in one write.
  */
@@ -115,6 +115,12 @@ export class Http2Connection {
     writeFrameHeader(buffer, at, bytes.length, frameType.data, 0, streamId);
     this.#output.write(bytes, onTaken);
     this.sendWindow -= bytes.length;
+  }
+
+  /** Ends a stream without trailers. */
+  writeEnd(streamId: number): void {
+    const { buffer, at } = this.#output.reserve(frameHeaderBytes);
+    writeFrameHeader(buffer, at, 0, frameType.data, frameFlag.endStream, streamId);
   }
 
   waitForWindow(stream: Http2Stream): void {

@@ -61,7 +61,7 @@ export class Http2Stream {
     this.pump();
   }
 
-  /** Ends the stream after everything that was sent before. */
+  /** Ends the stream after everything that was sent before, without trailers when they are empty. */
   end(trailers: Buffer): void {
     if (this.#ended || this.#trailers !== undefined) return;
     this.#trailers = trailers;
@@ -91,7 +91,8 @@ export class Http2Stream {
     if (this.#queue.length > 0) connection.waitForWindow(this);
     else if (this.#trailers !== undefined && !this.#ended) {
       this.#ended = true;
-      connection.writeHeaders(this.id, this.#trailers, true);
+      if (this.#trailers.length > 0) connection.writeHeaders(this.id, this.#trailers, true);
+      else connection.writeEnd(this.id);
       connection.finish(this);
     }
   }

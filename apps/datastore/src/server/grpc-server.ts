@@ -1,5 +1,6 @@
 import { grpcStatus, RpcError } from "@keelson/protocol/etcd";
 import type { Logger } from "@keelson/service";
+import { headerField, hpackString } from "../http2/header-block.ts";
 import type { RequestHeaders } from "../http2/request-headers.ts";
 import type { Http2Stream } from "../http2/stream.ts";
 import { MessageSplitter } from "./message-splitter.ts";
@@ -16,12 +17,17 @@ import { statusOf, unimplemented } from "./status.ts";
 
 /** `:status: 200`, `content-type: application/grpc`, as an HPACK block that refers to no dynamic table. */
 const responseHeaders = Buffer.concat([Buffer.from([0x88, 0x0f, 0x10]), hpackString("application/grpc")]);
-const okTrailers = literal("grpc-status", "0");
+const okTrailers = headerField("grpc-status", "0");
 const emptyMessage = Buffer.alloc(0);
 
 /** Counts calls for the metrics; every call ends exactly once. */
 export interface CallObserver {
   onCall(path: string, code: number): void;
+}
+
+/** Whether a request is a gRPC call, whatever its messages are encoded in. */
+export function isGrpc({ contentType }: RequestHeaders): boolean {
+  return contentType.startsWith("application/grpc");
 }
 
 /** Serves gRPC calls on HTTP/2 streams. */
@@ -40,8 +46,7 @@ export class GrpcServer {
     const method = this.#methods.get(headers.path);
     // Paths of no method are not counted: a client could make up any number of them.
     const call = new Call(stream, headers, this.#log, method === undefined ? undefined : this.#observer);
-    if (!headers.contentType.startsWith("application/grpc")) call.fail(notGrpc(headers.contentType));
-    else if (method === undefined) call.fail(unknownMethod(headers.path));
+    if (method === undefined) call.fail(unknownMethod(headers.path));
     else if (method.kind === "unary") serveUnary(call, method);
     else serveStream(call, method);
   };
@@ -93,8 +98,8 @@ class Call implements CallInfo {
     const isExpected = error instanceof RpcError || code !== grpcStatus.unknown;
     if (!isExpected) this.#log.error({ err: error, method: this.#path }, "a call failed unexpectedly");
     const trailers = Buffer.concat([
-      literal("grpc-status", String(code)),
-      literal("grpc-message", percentEncode(message)),
+      headerField("grpc-status", String(code)),
+      headerField("grpc-message", percentEncode(message)),
     ]);
     this.finish(code, this.#headersSent ? trailers : Buffer.concat([responseHeaders, trailers]));
   }
@@ -210,21 +215,6 @@ function joinFrame(parts: Uint8Array[]): Buffer {
   return frame;
 }
 
-/** A header field as an HPACK literal without indexing. */
-function literal(name: string, value: string): Buffer {
-  return Buffer.concat([Buffer.from([0]), hpackString(name), hpackString(value)]);
-}
-
-function hpackString(text: string): Buffer {
-  const bytes = Buffer.from(text, "latin1");
-  if (bytes.length < 0x7f) return Buffer.concat([Buffer.from([bytes.length]), bytes]);
-  const prefix = [0x7f];
-  let rest = bytes.length - 0x7f;
-  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) prefix.push((rest & 0x7f) | 0x80);
-  prefix.push(rest);
-  return Buffer.concat([Buffer.from(prefix), bytes]);
-}
-
 /** gRPC's encoding of grpc-message: printable ASCII but `%` stays, everything else becomes `%XX` per byte. */
 export function percentEncode(text: string): string {
   return text.replace(/[^ -$&-~]/gu, (character) =>
@@ -235,8 +225,4 @@ export function percentEncode(text: string): string {
 function unknownMethod(path: string): RpcError {
   const [, service = "", name = ""] = path.split("/");
   return unimplemented(`unknown method ${name} for service ${service}`);
-}
-
-function notGrpc(contentType: string): RpcError {
-  return new RpcError(grpcStatus.unknown, `invalid gRPC request content-type ${JSON.stringify(contentType)}`);
 }

@@ -1,11 +1,14 @@
 import { chmod, rm } from "node:fs/promises";
-import { createServer as createHttpServer, type Server as HttpServer, type RequestListener } from "node:http";
+import { createServer as createHttpServer, type Server as HttpServer } from "node:http";
 import { type AddressInfo, createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
 import { KeelsonError } from "@keelson/service";
+import type { HttpExchange } from "../gateway/http-exchange.ts";
+import { Http1Exchange } from "../gateway/http1-exchange.ts";
+import { Http2Exchange } from "../gateway/http2-exchange.ts";
 import { Http2Connection } from "../http2/connection.ts";
 import { clientPreface } from "../http2/frame.ts";
-import type { GrpcServer } from "./grpc-server.ts";
+import { type GrpcServer, isGrpc } from "./grpc-server.ts";
 
 /** Where to listen: `http://host:port`, `https://host:port` (with tls) or `unix:///path`. Port 0 takes a free one. */
 export interface ListenOptions {
@@ -26,11 +29,12 @@ const firstBytesTimeoutMs = 30_000;
 /** A connection that is silent for this long is asked for a sign of life, and closed if none comes in as much time. */
 const silenceMs = 60_000;
 
-/** One open port: gRPC over HTTP/2 and the JSON gateway over HTTP/1.1, told apart by ALPN or by the first bytes. */
+/** One open port: gRPC over HTTP/2, the JSON gateway and the rest over HTTP/1.1 or 2, told apart by ALPN or by the first bytes. */
 export class Listener {
   readonly #options: ListenOptions;
   readonly #grpc: GrpcServer;
   readonly #http: HttpServer;
+  readonly #onHttp: (exchange: HttpExchange) => void;
   #server: NetServer | undefined;
   #tlsServer: TlsServer | undefined;
   readonly #sockets = new Set<Socket>();
@@ -38,10 +42,11 @@ export class Listener {
   readonly #connections = new Map<Http2Connection, { frames: number; asked: boolean }>();
   #silenceTimer: NodeJS.Timeout | undefined;
 
-  constructor(options: ListenOptions, grpc: GrpcServer, onHttp: RequestListener) {
+  constructor(options: ListenOptions, grpc: GrpcServer, onHttp: (exchange: HttpExchange) => void) {
     this.#options = options;
     this.#grpc = grpc;
-    this.#http = createHttpServer(onHttp);
+    this.#onHttp = onHttp;
+    this.#http = createHttpServer((request, response) => onHttp(new Http1Exchange(request, response)));
   }
 
   /** Starts listening; resolves with the actual URL. */
@@ -135,7 +140,10 @@ export class Listener {
 
   #serveHttp2(socket: Socket): void {
     const connection = new Http2Connection(socket, {
-      onRequest: this.#grpc.onRequest,
+      onRequest: (stream, headers) => {
+        if (isGrpc(headers)) this.#grpc.onRequest(stream, headers);
+        else this.#onHttp(new Http2Exchange(stream, headers));
+      },
       onClosed: () => this.#connections.delete(connection),
     });
     this.#connections.set(connection, { frames: 0, asked: false });
