@@ -11,5 +11,13 @@ export function clusterSettings(values: ServerValues): Partial<ClusterSettings> 
     ...(values["cluster-dns"].length === 0 ? {} : { clusterDns: values["cluster-dns"] }),
     clusterDomain: values["cluster-domain"],
     egressSelectorMode: values["egress-selector-mode"],
+    flannelBackend: values["flannel-backend"],
+    flannelExternalIp: values["flannel-external-ip"],
+    flannelIpv6Masq: values["flannel-ipv6-masq"],
+    systemDefaultRegistry: values["system-default-registry"],
+    disableCloudController: values["disable-cloud-controller"],
+    disableHelmController: values["disable-helm-controller"],
+    disableKubeProxy: values["disable-kube-proxy"],
+    disableNetworkPolicy: values["disable-network-policy"],
   };
 }

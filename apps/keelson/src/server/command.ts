@@ -1,12 +1,15 @@
 import { createLogger, systemClock } from "@keelson/service";
 import { defineCommand } from "../cli/command.ts";
+import { idleServerOptions, warnOfIdleOptions } from "../cli/k3s-options.ts";
 import { daemonOptions, runDaemon } from "../daemon.ts";
 import { stepReporter } from "../systemd.ts";
 import { type ServerConfig, serverConfig } from "./config.ts";
 import { serverOptions } from "./options.ts";
 
+const ownOptions = { ...serverOptions, ...daemonOptions };
+
 export const serverCommand = defineCommand({
-  options: { ...serverOptions, ...daemonOptions },
+  options: { ...idleServerOptions, ...ownOptions },
   configFile: true,
   async run({ options, print }) {
     const config = await serverConfig(options);
@@ -16,6 +19,7 @@ export const serverCommand = defineCommand({
       return 0;
     }
     return runDaemon("server", options, async (deps) => {
+      warnOfIdleOptions(idleServerOptions, ownOptions, options, deps.log);
       const { Server } = await import("./compose.ts");
       return new Server(config, deps, stepReporter("ready"));
     });

@@ -29,8 +29,18 @@ export interface ServerConfig {
   values: ServerValues;
 }
 
-/** Checks the options and fills in what the host knows. Throws `option/invalid` naming the option. */
+/** Checks the options and fills in what the host knows. Throws `option/invalid` or `option/unsupported` naming the option. */
 export async function serverConfig(values: ServerValues): Promise<ServerConfig> {
+  if (values["secrets-encryption"]) {
+    // To go on without it would leave in the clear what somebody wanted to be hidden.
+    throw new KeelsonError(
+      "option/unsupported",
+      "--secrets-encryption is not supported: Secrets are stored as they are",
+      {
+        hint: "leave the option out, and encrypt the disk of the datastore instead",
+      },
+    );
+  }
   const nodeIps = values["node-ip"].length > 0 ? values["node-ip"] : [hostAddress(values["bind-address"])];
   const dataDir = values["data-dir"];
   const endpoint = values["datastore-endpoint"];

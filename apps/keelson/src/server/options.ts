@@ -1,6 +1,7 @@
 import { defineOptions } from "@keelson/service";
 import { etcdOptions } from "../etcd/options.ts";
 import { upstreamOptions } from "../upstream/options.ts";
+import { clusterOptions } from "./cluster-options.ts";
 
 /** Flags of `keelson server`: k3s's names, variables and defaults where the meaning is the same. */
 export const serverOptions = defineOptions({
@@ -136,6 +137,8 @@ export const serverOptions = defineOptions({
     placeholder: "mode",
     help: "Which traffic to nodes goes through their tunnels: disabled, agent, pod or cluster",
   },
+
+  ...clusterOptions,
 
   "write-kubeconfig": {
     type: "string",

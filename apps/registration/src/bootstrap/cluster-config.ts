@@ -10,6 +10,8 @@ export interface ClusterSettings {
   clusterDns?: readonly string[];
   clusterDomain: string;
   flannelBackend: string;
+  flannelExternalIp: boolean;
+  flannelIpv6Masq: boolean;
   egressSelectorMode: string;
   systemDefaultRegistry: string;
   disableCloudController: boolean;
@@ -25,6 +27,8 @@ export const defaultClusterSettings: ClusterSettings = {
   serviceNodePortRange: "30000-32767",
   clusterDomain: "cluster.local",
   flannelBackend: "vxlan",
+  flannelExternalIp: false,
+  flannelIpv6Masq: false,
   egressSelectorMode: "agent",
   systemDefaultRegistry: "",
   // There is no cloud controller here that would take the initial taint off a node.
@@ -71,9 +75,9 @@ export function buildServerConfig(settings: ClusterSettings, address: ServerAddr
     EncryptProvider: "",
     EncryptSecrets: false,
     FlannelBackend: settings.flannelBackend,
-    FlannelExternalIP: false,
+    FlannelExternalIP: settings.flannelExternalIp,
     FlannelIPMasqDisableRandomFully: false,
-    FlannelIPv6Masq: false,
+    FlannelIPv6Masq: settings.flannelIpv6Masq,
     HTTPSPort: address.httpsPort,
     IPSECPSK: ipsecKey,
     MinTLSVersion: "",
