@@ -70,8 +70,13 @@ describe.skipIf(lacks("initdb", "postgres"))("a PostgreSQL with TLS", () => {
     const caFile = join(folder, "ca.crt");
     await writeFile(caFile, caPem);
     await open("", { caFile });
+    await open("?sslmode=require", { caFile });
     await writeFile(caFile, createCaCertificate("other", await generateEcKey(), Date.now()));
     await expect(open("", { caFile })).rejects.toThrow(/certificate/);
+    await expect(open("?sslmode=require", { caFile })).rejects.toThrow(/certificate/);
+    await expect(open(`?sslmode=require&sslrootcert=${caFile}`)).rejects.toThrow(/certificate/);
+    // Without authorities it encrypts and trusts.
+    await open("?sslmode=require");
   });
 
   it("names a certificate file that is missing", async () => {

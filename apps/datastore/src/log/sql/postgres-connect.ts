@@ -50,7 +50,10 @@ export async function connectPrimary(endpoint: PostgresEndpoint, role: string): 
   throw failure;
 }
 
-/** What to try in order: `prefer` encrypts where the server can. */
+/**
+ * What to try in order: `prefer` encrypts where the server can, and `require` verifies as `verify-ca` when it is given
+ * authorities, as libpq and pgx have it: nobody names authorities to have them ignored.
+ */
 function sslAttempts({ sslMode, tls }: PostgresEndpoint): pg.ClientConfig["ssl"][] {
   switch (sslMode) {
     case "disable":
@@ -58,7 +61,7 @@ function sslAttempts({ sslMode, tls }: PostgresEndpoint): pg.ClientConfig["ssl"]
     case "prefer":
       return [readTlsFiles(tls, "none"), false];
     case "require":
-      return [readTlsFiles(tls, "none")];
+      return [readTlsFiles(tls, tls.caFile ? "ca" : "none")];
     case "verify-ca":
       return [readTlsFiles(tls, "ca")];
     case "verify-full":
