@@ -178,7 +178,8 @@ class SessionHub implements TunnelHub {
       ...(offer.epoch === undefined ? {} : { epoch: offer.epoch }),
       clock,
       onProven: () => this.#onProven(entry),
-      onClosed: ({ kind, message }) => {
+      onClosed: ({ kind, message, cause }) => {
+        if (cause !== undefined) log.error({ err: cause, node: nodeName }, "a tunnel session failed by our own fault");
         if (this.#directory.remove(entry, message)) this.#shared?.publish(nodeName, false);
         this.#metrics.sessionEnded(session.stats);
         log.info({ node: nodeName, remote: entry.remote, why: kind, reason: message }, "tunnel session closed");

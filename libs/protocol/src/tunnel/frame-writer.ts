@@ -26,6 +26,7 @@ export class FrameWriter {
 
   constructor(transport: Duplex, role: WebSocketRole, peerIsKeelson: boolean) {
     this.#transport = transport;
+    disableNagle(transport);
     this.#masking = role === "server" ? "none" : peerIsKeelson ? "zero" : "random";
   }
 
@@ -76,4 +77,9 @@ export class FrameWriter {
     if (this.#masking === "none") return undefined;
     return this.#masking === "zero" ? 0 : randomMaskKey();
   }
+}
+
+/** Sockets hold small writes back by default; other transports have nothing to turn off. */
+function disableNagle(transport: Duplex): void {
+  if ("setNoDelay" in transport && typeof transport.setNoDelay === "function") transport.setNoDelay(true);
 }

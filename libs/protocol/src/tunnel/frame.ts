@@ -147,18 +147,19 @@ export function parseSyncedIds(payload: Buffer): Set<number> {
   if (payload.length % 8 !== 0) throw new TunnelProtocolError("sync payload is not a list of 64-bit ids");
   const ids = new Set<number>();
   for (let offset = 0; offset < payload.length; offset += 8) {
-    ids.add(payload.readUInt32LE(offset) + payload.readUInt32LE(offset + 4) * 2 ** 32);
+    ids.add(payload.readUInt32LE(offset) + payload.readInt32LE(offset + 4) * 2 ** 32);
   }
   return ids;
 }
 
-/** Encodes connection ids for SyncConnections, ascending: receivers merge sorted lists. */
+/** Encodes connection ids for SyncConnections, ascending: receivers merge sorted lists. Ids are the peer's: any safe integer. */
 export function encodeSyncedIds(ids: Iterable<number>): Buffer {
   const sorted = [...ids].sort((a, b) => a - b);
   const payload = Buffer.alloc(sorted.length * 8);
   for (const [index, id] of sorted.entries()) {
-    payload.writeUInt32LE(id % 2 ** 32, index * 8);
-    payload.writeUInt32LE(Math.floor(id / 2 ** 32), index * 8 + 4);
+    const high = Math.floor(id / 2 ** 32);
+    payload.writeUInt32LE(id - high * 2 ** 32, index * 8);
+    payload.writeInt32LE(high, index * 8 + 4);
   }
   return payload;
 }

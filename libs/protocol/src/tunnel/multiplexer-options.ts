@@ -1,5 +1,5 @@
 import type { Capabilities } from "./capabilities.ts";
-import type { DialError } from "./errors.ts";
+import type { DialError, TunnelProtocolError } from "./errors.ts";
 import type { ConnectTarget } from "./frame.ts";
 
 /** How a stream ended: `end` is the orderly one. */
@@ -26,6 +26,11 @@ export interface MultiplexerEffects {
   probeReply(nonce: Buffer): void;
   /** Something is ready to be sent: call `next` until it returns undefined. */
   readyToSend(): void;
+  /**
+   * The peer leaves too many of our answers unread: the session must end, after this call. It is no exception, as our own
+   * calls and the timer lead here as well as the peer's frames, and nobody there could tell whose fault it is.
+   */
+  overloaded(error: TunnelProtocolError): void;
 }
 
 export interface MultiplexerOptions {

@@ -39,6 +39,8 @@ export interface SessionEnd {
   /** `lost`: the connection broke or went silent; `protocol`: the peer broke the rules; `local`: we closed it. */
   kind: "lost" | "protocol" | "local" | "peer";
   message: string;
+  /** An error of our own that ended it: a fault of this program, to be logged. */
+  cause?: unknown;
 }
 
 /** Counters of one session; they only grow, except the gauges. */

@@ -60,7 +60,7 @@ export class TunnelSession {
       effects: this.#effects(),
     });
     this.#lastSyncMs = now;
-    this.#timer = this.#clock.setInterval(() => this.#tick(), 1_000);
+    this.#timer = this.#clock.setInterval(() => this.#guard(() => this.#tick()), 1_000);
     this.#read(options.role);
   }
 
@@ -145,23 +145,17 @@ export class TunnelSession {
       if (this.#over) return;
       this.#bytesIn += chunk.length;
       this.#liveness.heard(this.#clock.monotonic());
-      try {
-        reader.push(chunk);
-      } catch (error) {
-        if (!(error instanceof TunnelProtocolError)) throw error;
-        this.#end({ kind: "protocol", message: error.message }, error.closeCode);
-      }
+      this.#guard(() => reader.push(chunk));
     };
     const transport = this.#transport;
     transport.on("data", onChunk);
     transport.on("drain", () => {
       this.#waitsForDrain = false;
-      this.#flush();
+      this.#guard(() => this.#flush());
     });
     transport.on("error", (error) => this.#end({ kind: "lost", message: error.message }));
     transport.on("end", () => this.#end({ kind: "lost", message: "the other end closed the connection" }));
     transport.on("close", () => this.#end({ kind: "lost", message: "connection closed" }));
-    disableNagle(transport);
     const { head } = this.#options;
     if (head !== undefined && head.length > 0) queueMicrotask(() => onChunk(head));
   }
@@ -188,7 +182,7 @@ export class TunnelSession {
     this.#flushPlanned = true;
     queueMicrotask(() => {
       this.#flushPlanned = false;
-      this.#flush();
+      this.#guard(() => this.#flush());
     });
   }
 
@@ -230,6 +224,8 @@ export class TunnelSession {
       draining: () => this.#options.onDraining?.(),
       probeReply: () => this.#prove(),
       readyToSend: () => this.#planFlush(),
+      // Later: streams may be in the middle of a step.
+      overloaded: (error) => queueMicrotask(() => this.#fail(error)),
     };
   }
 
@@ -251,8 +247,8 @@ export class TunnelSession {
     if (this.#over) return;
     const now = this.#clock.monotonic();
     if (this.#liveness.isDead(now)) {
-      const seconds = Math.round(this.#liveness.silentMs(now) / 1_000);
-      return void this.#end({ kind: "lost", message: `nothing heard for ${seconds} s` });
+      const message = `nothing heard for ${Math.round(this.#liveness.silentMs(now) / 1_000)} s`;
+      return void this.#end({ kind: "lost", message });
     }
     if (this.#liveness.isPingDue(now)) this.#sendPing();
     if (this.#options.role === "client" && !anyCapability(this.capabilities)) this.#syncIfQuiet(now);
@@ -263,6 +259,24 @@ export class TunnelSession {
     if (now - this.#lastSyncMs < syncIntervalMs || now - this.#mux.lastConnectAtMs < syncQuietMs) return;
     this.#lastSyncMs = now;
     this.#mux.sync(encodeSyncedIds(this.#mux.streamIds));
+  }
+
+  /** One step of the session. What goes wrong in it ends this session: in a timer or a microtask it would end the process. */
+  #guard(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (error instanceof TunnelProtocolError) {
+      this.#end({ kind: "protocol", message: error.message }, error.closeCode);
+    } else {
+      const message = `internal error: ${error instanceof Error ? error.message : error}`;
+      this.#end({ kind: "local", message, cause: error }, 1011);
+    }
   }
 
   #end(reason: SessionEnd, closeCode?: number): void {
@@ -287,8 +301,3 @@ export class TunnelSession {
 
 /** How a stream ends is up to the peer, which must never end this process by it; the close event tells its owner. */
 function ignore(): void {}
-
-/** Sockets hold small writes back by default; other transports have nothing to turn off. */
-function disableNagle(transport: Duplex): void {
-  if ("setNoDelay" in transport && typeof transport.setNoDelay === "function") transport.setNoDelay(true);
-}

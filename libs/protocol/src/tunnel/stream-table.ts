@@ -110,16 +110,18 @@ export class StreamTable {
     }
   }
 
-  /** Queues a control frame, before all data. Throws a TunnelProtocolError when the peer lets too many wait. */
+  /** Queues a control frame, before all data; drops it and ends the session when the peer lets too many wait. Never throws. */
   send(type: number, connectionId: number, payload?: Buffer): void {
     const pieces = payload === undefined ? noPayload : [payload];
     this.sendFrame({ type, connectionId, pieces, length: payload?.length ?? 0 });
   }
 
   sendFrame(frame: OutgoingFrame): void {
+    if (this.#queue.controlBytes > maxControlBytes) {
+      this.#effects.overloaded(new TunnelProtocolError("peer does not read our answers", 1008));
+      return;
+    }
     this.#queue.addControl(frame);
-    if (this.#queue.controlBytes > maxControlBytes)
-      throw new TunnelProtocolError("peer does not read our answers", 1008);
     this.#effects.readyToSend();
   }
 

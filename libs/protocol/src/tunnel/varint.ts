@@ -67,12 +67,19 @@ export function readBigVarint(bytes: Uint8Array, offset = 0): bigint {
   throw new TunnelProtocolError("varint overflows 64 bits");
 }
 
-/** Writes a safe integer; returns the offset behind it. */
+/** Writes a safe integer, whichever: a peer's connection id goes back to it. Returns the offset behind it. */
 export function writeVarint(bytes: Uint8Array, offset: number, value: number): number {
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is not a whole number below 2^53`);
+  const half = value < 0 ? -value - 1 : value;
   let at = offset;
-  let rest = value < 0 ? -value * 2 - 1 : value * 2;
-  // Zig-zag doubles: above 2^52 the double would lose bits, and nothing we send comes near.
-  if (rest > Number.MAX_SAFE_INTEGER) throw new RangeError(`${value} is too large for a tunnel varint`);
+  // The sign joins the first group only: zig-zag doubles, and a number above 2^52 would lose it.
+  const first = ((half % 64) << 1) | (value < 0 ? 1 : 0);
+  let rest = Math.floor(half / 64);
+  if (rest === 0) {
+    bytes[at++] = first;
+    return at;
+  }
+  bytes[at++] = first | 0x80;
   while (rest > 0x7f_ff_ff_ff) {
     bytes[at++] = (rest % 128) | 0x80;
     rest = Math.floor(rest / 128);

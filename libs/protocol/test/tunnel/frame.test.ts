@@ -44,7 +44,7 @@ describe("tunnel frames", () => {
 
   test("number and bigint varints agree", () => {
     fc.assert(
-      fc.property(fc.integer({ min: -(2 ** 52) + 1, max: 2 ** 52 - 1 }), (value) => {
+      fc.property(fc.maxSafeInteger(), (value) => {
         const bytes = Buffer.alloc(10);
         const length = writeVarint(bytes, 0, value);
         expect(bytes.subarray(0, length)).toEqual(writeBigVarint(BigInt(value)));

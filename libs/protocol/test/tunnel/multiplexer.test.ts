@@ -35,6 +35,9 @@ class End {
       draining: () => {},
       probeReply: () => {},
       readyToSend: () => {},
+      overloaded: (error) => {
+        throw error;
+      },
     };
     this.mux = new Multiplexer({ capabilities, sessionName: "node/1", acceptsConnect, now, effects });
   }
