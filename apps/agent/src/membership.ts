@@ -3,7 +3,7 @@ import { fromGoCidr } from "@keelson/protocol/supervisor";
 import type { Dependencies, Service } from "@keelson/service";
 import type { AgentConfig } from "./config.ts";
 import type { Joined } from "./join/join.ts";
-import { kubeletArguments, portArgument } from "./kubelet/kubelet-arguments.ts";
+import { boundAddress, kubeletArguments, portArgument } from "./kubelet/kubelet-arguments.ts";
 import { hostContainerdSocket, NodeRuntime } from "./kubelet/node-runtime.ts";
 import type { AgentLayout, LeafName } from "./layout.ts";
 import { NodeKeeper } from "./node/node-keeper.ts";
@@ -23,6 +23,8 @@ export class Membership implements Service {
   readonly controllerClient: KubeClient;
   readonly allowed: AllowedTargets | undefined;
   readonly kubeletPort: number;
+  /** Where the kubelet listens, when it is one address only. */
+  readonly kubeletHost: string | undefined;
   readonly #kubeletClient: KubeClient;
   readonly #server: string;
   readonly #addresses: (AllowedTargets & { start(): void; stop(): void }) | undefined;
@@ -56,6 +58,7 @@ export class Membership implements Service {
     this.allowed = this.#addresses;
     const { kubelet, nodeLabels: labels = {}, nodeTaints: taints = [] } = config;
     this.kubeletPort = portArgument(kubelet?.args ?? [], "port", standardKubeletPort);
+    this.kubeletHost = boundAddress(kubelet?.args ?? []);
     const facts: NodeFacts = {
       name: nodeName,
       internalIps: nodeIps,

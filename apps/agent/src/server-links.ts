@@ -77,7 +77,7 @@ export class ServerLinks implements Service {
       log,
       policy: {
         kubeletPort: () => membership.kubeletPort,
-        kubeletHost: () => undefined,
+        kubeletHost: () => membership.kubeletHost,
         allowed: () => membership.allowed,
         clock,
       },

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { kubeletArguments, portArgument } from "../src/kubelet/kubelet-arguments.ts";
+import { boundAddress, kubeletArguments, portArgument } from "../src/kubelet/kubelet-arguments.ts";
 import { AgentLayout } from "../src/layout.ts";
 
 test("the kubelet's flags, with the user's in place of ours", () => {
@@ -11,7 +11,7 @@ test("the kubelet's flags, with the user's in place of ours", () => {
     layout: new AgentLayout("/data"),
     config: { ClusterDNS: "10.43.0.10", ClusterDNSs: ["10.43.0.10"], ClusterDomain: "cluster.local", DisableCCM: true },
     runtimeEndpoint: "unix:///run/containerd/containerd.sock",
-    extra: ["fail-swap-on=true", "port=10251", "v=4"],
+    extra: ["fail-swap-on=true", "port=10251", "--v=4"],
   });
   expect(flags).toEqual([
     "--address=0.0.0.0",
@@ -41,4 +41,6 @@ test("the kubelet's flags, with the user's in place of ours", () => {
   ]);
   expect(portArgument(["port=10251"], "port", 10_250)).toBe(10_251);
   expect(portArgument(["healthz-port=1"], "port", 10_250)).toBe(10_250);
+  expect(boundAddress(["address=192.0.2.7"])).toBe("192.0.2.7");
+  expect(boundAddress(["address=0.0.0.0"])).toBeUndefined();
 });

@@ -1,4 +1,5 @@
 import type { ServerConfig } from "@keelson/protocol/supervisor";
+import { argumentValue, componentArguments } from "@keelson/service";
 import type { AgentLayout } from "../layout.ts";
 
 export interface KubeletInput {
@@ -11,7 +12,7 @@ export interface KubeletInput {
   config: Pick<ServerConfig, "ClusterDNS" | "ClusterDNSs" | "ClusterDomain" | "DisableCCM">;
   /** `unix:///run/containerd/containerd.sock` */
   runtimeEndpoint: string;
-  /** `--kubelet-arg`: `name=value`, or `name` alone for true. Replaces what we would say. */
+  /** `--kubelet-arg`; see {@link componentArguments}. */
   extra: readonly string[];
 }
 
@@ -20,7 +21,7 @@ export function kubeletArguments(input: KubeletInput): string[] {
   const { layout, config, nodeIps } = input;
   const dns = config.ClusterDNSs?.length ? config.ClusterDNSs.join(",") : config.ClusterDNS;
   const taints = input.taints.map(({ key, value = "", effect }) => `${key}=${value}:${effect}`);
-  const flags = new Map<string, string | undefined>([
+  const flags: [name: string, value: string | undefined][] = [
     ["address", "0.0.0.0"],
     ["anonymous-auth", "false"],
     ["authentication-token-webhook", "true"],
@@ -44,23 +45,21 @@ export function kubeletArguments(input: KubeletInput): string[] {
     ["serialize-image-pulls", "false"],
     ["tls-cert-file", layout.certificate("serving-kubelet")],
     ["tls-private-key-file", layout.key("serving-kubelet")],
-  ]);
-  for (const argument of input.extra) {
-    const equals = argument.indexOf("=");
-    if (equals < 0) flags.set(argument, "true");
-    else flags.set(argument.slice(0, equals), argument.slice(equals + 1));
-  }
-  return [...flags]
-    .filter((flag): flag is [string, string] => flag[1] !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, value]) => `--${name}=${value}`);
+  ];
+  const ours = flags.filter((flag): flag is [string, string] => flag[1] !== undefined);
+  return componentArguments(Object.fromEntries(ours), input.extra);
 }
 
 /** The port that `--kubelet-arg` gives the kubelet for one of its flags (`port`, `healthz-port`), or the standard one. */
 export function portArgument(extra: readonly string[], flag: string, standard: number): number {
-  const prefix = `${flag}=`;
-  const port = Number(extra.findLast((argument) => argument.startsWith(prefix))?.slice(prefix.length));
+  const port = Number(argumentValue(extra, flag));
   return Number.isInteger(port) && port > 0 ? port : standard;
+}
+
+/** The address that `--kubelet-arg` binds the kubelet to; undefined when it listens on all, loopback included. */
+export function boundAddress(extra: readonly string[]): string | undefined {
+  const address = argumentValue(extra, "address");
+  return address === undefined || ["", "0.0.0.0", "::"].includes(address) ? undefined : address;
 }
 
 function join(list: readonly string[]): string | undefined {
