@@ -159,7 +159,7 @@ describe("rotating the server token", () => {
     envelopes.isDeaf = true;
     await a.registration.rotateToken("second-secret");
     clock.advance(6 * 3_600_000);
-    await expect.poll(() => lines.join("")).toContain("still runs on a token that was replaced");
+    await expect.poll(() => lines.join("")).toContain("runs on a token that is not the cluster's any more");
     expect([...envelopes.values.keys()].filter((key) => key.startsWith("/bootstrap"))).toEqual([
       bootstrapKey("second-secret"),
     ]);

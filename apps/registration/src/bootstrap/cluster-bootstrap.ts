@@ -247,8 +247,12 @@ function refuseSecondEnvelope(envelopes: readonly StoredValue[]): void {
   if (filled.length === 0) return;
   throw new KeelsonError(
     "bootstrap/other-token",
-    `the cluster's token was changed: the datastore holds ${filled.join(", ")}, which this server's token does not open`,
-    { hint: "restart this server with the token of this cluster (the file server/token on another server)" },
+    `the datastore holds the cluster's identity under another token than this server's: ${filled.join(", ")}`,
+    {
+      hint:
+        "restart this server with the token of this cluster (the file server/token on another server); if the datastore was " +
+        `restored to a time before the token was changed, delete that key (etcdctl del ${filled[0]}) and restart`,
+    },
   );
 }
 

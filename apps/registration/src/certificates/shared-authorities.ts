@@ -126,11 +126,11 @@ export class SharedAuthorities {
         await bootstrap.publish(serverPassword);
         this.#isInLine = true;
       } catch (error) {
-        const isRevoked = errorCode(error) === "bootstrap/other-token";
-        const what = isRevoked
-          ? "this server still runs on a token that was replaced"
+        const isOtherToken = errorCode(error) === "bootstrap/other-token";
+        const what = isOtherToken
+          ? "this server runs on a token that is not the cluster's any more"
           : "the cluster's identity could not be held against the datastore's yet";
-        this.#log[isRevoked ? "error" : "warn"]({ reason: errorMessage(error) }, what);
+        this.#log[isOtherToken ? "error" : "warn"]({ reason: errorMessage(error) }, what);
       }
     });
   }
