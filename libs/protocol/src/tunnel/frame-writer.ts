@@ -23,6 +23,7 @@ export class FrameWriter {
   readonly #masking: "none" | "zero" | "random";
   #messageId = 0;
   #bytesOut = 0;
+  #pong: Buffer | undefined;
 
   constructor(transport: Duplex, role: WebSocketRole, peerIsKeelson: boolean) {
     this.#transport = transport;
@@ -51,6 +52,21 @@ export class FrameWriter {
     const whole = Buffer.concat([header.subarray(start, tunnelLength), ...frame.pieces]);
     unmask(whole.subarray(maxWebSocketHeader - start), maskKey, 0);
     this.#transport.write(whole);
+  }
+
+  /**
+   * A ping came. Only the latest is answered (RFC 6455, section 5.5.3), once the socket takes something: a peer that sends
+   * pings and reads nothing costs one pong.
+   */
+  owePong(payload: Buffer): void {
+    this.#pong = Buffer.from(payload);
+  }
+
+  /** Answers the latest ping, if it has not been. */
+  payPong(): void {
+    if (this.#pong === undefined) return;
+    this.controlFrame(opcodes.pong, this.#pong);
+    this.#pong = undefined;
   }
 
   /** Ping, pong and close do not wait for the queue. */

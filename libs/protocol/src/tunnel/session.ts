@@ -137,7 +137,10 @@ export class TunnelSession {
     });
     const reader = new WebSocketReader(role, {
       payload: (piece, last) => messages.push(piece, last),
-      ping: (payload) => this.#writer.controlFrame(opcodes.pong, payload),
+      ping: (payload) => {
+        this.#writer.owePong(payload);
+        this.#planFlush();
+      },
       pong: () => this.#onPong(),
       close: (code, reason) => this.#onPeerClose(code, reason),
     });
@@ -190,6 +193,7 @@ export class TunnelSession {
     if (this.#over || this.#waitsForDrain) return;
     const transport = this.#transport;
     transport.cork();
+    this.#writer.payPong();
     let room = true;
     while (room) {
       const frame = this.#mux.next();
@@ -213,7 +217,8 @@ export class TunnelSession {
     return {
       connect: (id, target) => {
         const stream = this.#track(id, false);
-        stream.on("error", ignore);
+        // How a stream ends is up to the peer, which must never end this process by it; the close event tells its owner.
+        stream.on("error", () => {});
         this.#options.onConnect!(stream, target);
       },
       opened: (id) => this.#streams.get(id)?.markOpened(),
@@ -298,6 +303,3 @@ export class TunnelSession {
     });
   }
 }
-
-/** How a stream ends is up to the peer, which must never end this process by it; the close event tells its owner. */
-function ignore(): void {}

@@ -166,3 +166,19 @@ test("a fault in a handler ends its session with the cause", async () => {
   expect(wire.seen.at(-1)).toBe("close 1011 internal error: fault");
   expect(ends).toEqual([{ kind: "local", message: "internal error: fault", cause: fault }]);
 });
+
+test("a peer that sends pings and reads nothing is owed one pong, that of the latest", async () => {
+  const { session, transport, written, release } = stalledSession();
+  for (let wave = 0; wave < 20; wave++) {
+    const pings = Array.from({ length: 1_000 }, (_, index) =>
+      webSocketFrame(opcodes.ping, Buffer.from(`${wave * 1_000 + index}`)),
+    );
+    transport.push(Buffer.concat(pings));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  // The first blocks the transport, and its buffer fills up to its mark; what comes later replaces what waits.
+  expect(transport.writableLength).toBeLessThanOrEqual(transport.writableHighWaterMark + 128);
+  release();
+  await vi.waitFor(() => expect(String(written.at(-1))).toContain("19999"));
+  session.close("done");
+});
