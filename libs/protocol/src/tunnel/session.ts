@@ -159,6 +159,10 @@ export class TunnelSession {
     transport.on("error", (error) => this.#end({ kind: "lost", message: error.message }));
     transport.on("end", () => this.#end({ kind: "lost", message: "the other end closed the connection" }));
     transport.on("close", () => this.#end({ kind: "lost", message: "connection closed" }));
+    // What is over already says so no more. The owner may not have our reference yet: the end comes after this call.
+    if (transport.destroyed || transport.readableEnded) {
+      queueMicrotask(() => this.#end({ kind: "lost", message: "connection closed" }));
+    }
     const { head } = this.#options;
     if (head !== undefined && head.length > 0) queueMicrotask(() => onChunk(head));
   }

@@ -3,8 +3,15 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { allCapabilities, DialError, noCapabilities, type TunnelStream } from "../../src/tunnel/index.ts";
-import { sessionPair } from "./pair.ts";
+import {
+  allCapabilities,
+  DialError,
+  noCapabilities,
+  type SessionEnd,
+  TunnelSession,
+  type TunnelStream,
+} from "../../src/tunnel/index.ts";
+import { realClock, sessionPair, socketPair } from "./pair.ts";
 
 describe.each([
   { name: "between Keelson ends", capabilities: allCapabilities },
@@ -71,6 +78,24 @@ describe.each([
     const [error] = await once(stream, "error");
     expect((error as Error).message).toBe("tunnel disconnect");
   });
+});
+
+test("a session on a connection that is already gone ends at once", async () => {
+  const [socket, transport] = await socketPair();
+  socket.destroy();
+  transport.destroy();
+  await once(transport, "close");
+  const { promise, resolve } = Promise.withResolvers<SessionEnd>();
+  const session = new TunnelSession({
+    role: "server",
+    transport,
+    sessionName: "node-a/42",
+    clock: realClock,
+    onClosed: resolve,
+  });
+  session.ping();
+  expect(await promise).toEqual({ kind: "lost", message: "connection closed" });
+  expect(session.closed).toBe(true);
 });
 
 describe("half-close", () => {
