@@ -184,7 +184,7 @@ export class Registration implements Service, RegistrationClient {
     this.#stopped.abort(new KeelsonError("registration/stopped", "registration was stopped"));
     await this.#internalApi?.stop();
     this.#unfollow?.();
-    this.#authorities.stop();
+    await this.#authorities.stop();
     this.#renewal.stop();
     this.#warnings.stop();
     this.#housekeeping.stop();

@@ -51,9 +51,11 @@ export class SharedAuthorities {
     );
   }
 
-  stop(): void {
+  /** What is under way is finished first: half of the certificates would be of old CAs. */
+  async stop(): Promise<void> {
     this.#keeping?.cancel();
     this.#unfollow?.();
+    await this.#last;
   }
 
   /**
