@@ -46,6 +46,7 @@ describe("a MySQL endpoint", () => {
     "u:hunter2@tcp(h:x)/db",
     "u:hunter2@carrier-pigeon(h)/db",
     "u:hunter2@tcp(h)/db?tls=maybe",
+    "u:hunter2",
   ])("is refused without showing its password: %s", (dsn) => {
     const refuse = (): unknown => parseMysqlEndpoint(`mysql://${dsn}`);
     expect(refuse).toThrow(/endpoint is malformed/);

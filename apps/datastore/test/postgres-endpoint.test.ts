@@ -24,6 +24,15 @@ describe("a PostgreSQL endpoint", () => {
     });
   });
 
+  it("splits credentials off at the last @, and gives the session what is the server's", () => {
+    expect(parsePostgresEndpoint("postgres://u:sec@ret@h:5433/db?search_path=k3s&sslmode=disable")).toMatchObject({
+      hosts: [{ host: "h", port: 5433 }],
+      user: "u",
+      password: "sec@ret",
+      session: { search_path: "k3s" },
+    });
+  });
+
   it("names several hosts, IPv6 addresses and unix sockets", () => {
     expect(parsePostgresEndpoint("postgres://u:p@a,b:5433,[::1]:5434/db").hosts).toEqual([
       { host: "a", port: 5432 },
@@ -47,9 +56,11 @@ describe("a PostgreSQL endpoint", () => {
     "postgres://h/db?sslmode=maybe",
     "postgres://u:%zz@h/db",
     "postgres:/h",
+    "postgres://h:5432:1/db",
   ])("is refused without showing its password: %s", (endpoint) => {
     const refuse = (): unknown => parsePostgresEndpoint(endpoint.replace("://", "://user:hunter2@"));
     expect(refuse).toThrow(/endpoint is malformed/);
     expect(refuse).not.toThrow(/hunter2/);
+    expect(() => parsePostgresEndpoint("postgres://u:hunter2/3@h/db")).not.toThrow(/hunter2/);
   });
 });

@@ -9,10 +9,13 @@ export type LogOptions = SqlLogOptions;
 /** kine's default when no endpoint is given. */
 const defaultSqlitePath = "./db/state.db";
 
-/** The log that an endpoint names. Schemes are kine's; what follows the scheme of SQLite is a path. */
+/**
+ * The log that an endpoint names. Schemes are kine's; what follows the scheme of SQLite is a path. Throws a KeelsonError,
+ * also for what may be a misspelt scheme: as a path it would make an empty database.
+ */
 export function openLog(endpoint: string, options: LogOptions): AppendLog {
   const { logger } = options;
-  const [, scheme = "sqlite", rest = ""] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/s.exec(endpoint) ?? [];
+  const { scheme, rest } = splitEndpoint(endpoint);
   switch (scheme) {
     case "sqlite":
       return new SqliteLog({
@@ -27,10 +30,25 @@ export function openLog(endpoint: string, options: LogOptions): AppendLog {
     case "mariadb":
       return createMysqlLog(endpoint, options);
     default:
-      throw new KeelsonError("datastore/endpoint", `the datastore endpoint has the unknown scheme ${scheme}://`, {
-        hint: "use sqlite://, postgres://, mysql://, or http(s):// for an etcd",
-      });
+      throw unusable(`has the unknown scheme ${scheme}://`);
   }
+}
+
+/** `sqlite` and nothing at all mean kine's default; a path without a scheme is SQLite's. */
+function splitEndpoint(endpoint: string): { scheme: string; rest: string } {
+  const match = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/is.exec(endpoint);
+  if (match !== null) return { scheme: match[1]!, rest: match[2]! };
+  if (endpoint === "sqlite" || endpoint === "") return { scheme: "sqlite", rest: "" };
+  // Not the text itself, which may hold a password.
+  if (/^(?!file:)[a-z][a-z0-9+-]*:/i.test(endpoint)) throw unusable("has a colon where :// belongs");
+  if (!/[/.]/.test(endpoint)) throw unusable("is a single word, neither scheme://… nor a path");
+  return { scheme: "sqlite", rest: endpoint };
+}
+
+function unusable(what: string): KeelsonError {
+  return new KeelsonError("datastore/endpoint", `the datastore endpoint ${what}`, {
+    hint: "use sqlite://, postgres:// or mysql:// in lower case, or http(s):// for an etcd",
+  });
 }
 
 /** Parameters after `?` are settings of kine's SQLite library; ours are fixed, so they are dropped. */

@@ -60,14 +60,16 @@ function parseAddress(text: string, files: DatabaseTlsFiles): MysqlEndpoint["add
   if (text === "") return hasTlsFiles(files) ? parseTcp("") : { socketPath: defaultSocket };
   // `user:password@host:port/db` is not a DSN of go-sql-driver, but what people try first.
   if (match === null || match[2] === undefined) return parseTcp(text);
-  throw malformed(`"${protocol}" is not a known protocol; use tcp(host:port) or unix(/path)`);
+  throw malformed("its protocol is not known; use tcp(host:port) or unix(/path)");
 }
 
 function parseTcp(text: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:()]*))(?::(\d*))?$/.exec(text);
-  if (match === null) throw malformed(`"${text}" is not host:port`);
-  const port = Number(match[3] || defaultPort);
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw malformed(`"${match[3]}" is not a port`);
+  const port = Number(match?.[3] || defaultPort);
+  if (match === null || !Number.isInteger(port) || port < 1 || port > 65_535) {
+    // Without the text itself: when the `@` is forgotten, the password stands there.
+    throw malformed("what follows the credentials is not host:port with a port from 1 to 65535");
+  }
   return { host: match[1] ?? (match[2] || "127.0.0.1"), port };
 }
 

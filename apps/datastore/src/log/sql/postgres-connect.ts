@@ -26,6 +26,7 @@ export async function connectPrimary(endpoint: PostgresEndpoint, role: string): 
         keepAlive: true,
         connectionTimeoutMillis: endpoint.connectTimeoutMs,
         application_name: `keelson ${role}`,
+        options: startupOptions(endpoint.session),
       } as pg.ClientConfig);
       // An error without a listener would end the process; the query that meets it reports it.
       client.on("error", ignoreEnd);
@@ -67,6 +68,12 @@ function sslAttempts({ sslMode, tls }: PostgresEndpoint): pg.ClientConfig["ssl"]
     case "verify-full":
       return [readTlsFiles(tls, "full")];
   }
+}
+
+/** Settings as the server's command line, in which spaces and backslashes are escaped. */
+function startupOptions({ options, ...settings }: Record<string, string>): string | undefined {
+  const own = Object.entries(settings).map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, "\\$&")}`);
+  return [...(options ? [options] : []), ...own].join(" ") || undefined;
 }
 
 function isSslRefusal(error: unknown): boolean {

@@ -13,11 +13,23 @@ export interface PostgresEndpoint {
   sslMode: PostgresSslMode;
   tls: DatabaseTlsFiles;
   connectTimeoutMs: number;
+  /** Parameters that are the server's own (`search_path`, …): settings of every session. */
+  session: Record<string, string>;
 }
 
 const defaultPort = 5432;
 const defaultConnectTimeoutMs = 3_000;
-const pattern = /^postgres(?:ql)?:\/\/(?:([^@/]*)@)?([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/;
+/** Credentials end at the last `@`, as in Go: a password may hold some that are not encoded. */
+const pattern = /^postgres(?:ql)?:\/\/(?:([^/?]*)@)?([^/?@]*)(?:\/([^?]*))?(?:\?(.*))?$/;
+/** Parameters for the client's end of a connection; what pgx does not know either goes to the server. */
+const clientParameters = new Set(
+  [
+    "host, port, user, password, dbname, database, passfile, connect_timeout, application_name, sslmode, sslcert, sslkey",
+    "sslrootcert, sslpassword, sslsni, sslnegotiation, target_session_attrs, service, servicefile, krbspn, krbsrvname",
+    "default_query_exec_mode, statement_cache_capacity, description_cache_capacity, channel_binding",
+    "min_protocol_version, max_protocol_version",
+  ].flatMap((line) => line.split(", ")),
+);
 
 /**
  * kine's defaults: user and password `postgres`, host `localhost`, database `kubernetes`; the database's name in lower
@@ -46,6 +58,7 @@ export function parsePostgresEndpoint(endpoint: string, files: DatabaseTlsFiles 
     sslMode: parseSslMode(parameters.get("sslmode"), tls),
     tls,
     connectTimeoutMs: parseTimeout(parameters.get("connect_timeout")),
+    session: Object.fromEntries([...parameters].filter(([name]) => !clientParameters.has(name))),
   };
 }
 
@@ -56,14 +69,17 @@ function parseHosts(authority: string, parameters: URLSearchParams): PostgresEnd
     const text = decode(entry);
     if (text.startsWith("/")) return { host: text, port: parsePort(port) };
     const match = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d*))?$/.exec(text);
-    if (match === null) throw malformed(`"${text}" is not host:port`);
+    if (match === null) throw malformed(notAnAddress);
     return { host: match[1] ?? (match[2] || "localhost"), port: parsePort(match[3] || port) };
   });
 }
 
+/** Without the text itself: where a password holds a `/` or `?`, a part of it stands there. */
+const notAnAddress = "what follows the credentials is not host:port with a port from 1 to 65535";
+
 function parsePort(text: string): number {
   const port = Number(text);
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw malformed(`"${text}" is not a port`);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw malformed(notAnAddress);
   return port;
 }
 
