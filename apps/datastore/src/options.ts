@@ -124,7 +124,7 @@ export function datastoreConfig(values: OptionValues<typeof datastoreOptions>): 
       ...(tls === undefined ? {} : { tls }),
     })),
     ...(values["advertise-client-url"].length > 0 ? { advertiseClientUrls: values["advertise-client-url"] } : {}),
-    cacheBytes: values["cache-size"] << 20,
+    cacheBytes: cacheBytes(values["cache-size"]),
     compaction: {
       retentionMs: values["compact-retention"],
       minRetain: values["compact-min-retain"],
@@ -132,6 +132,13 @@ export function datastoreConfig(values: OptionValues<typeof datastoreOptions>): 
     },
     progressNotifyIntervalMs: values["watch-progress-notify-interval"],
   };
+}
+
+function cacheBytes(mebibytes: number): number {
+  if (Number.isInteger(mebibytes) && mebibytes > 0) return mebibytes * 2 ** 20;
+  throw new KeelsonError("option/invalid", `--cache-size: ${mebibytes} is not a whole number of MiB above 0`, {
+    hint: "give the MiB of memory for values, such as 80",
+  });
 }
 
 /** kine takes a bare `host:port` too, and serves TLS there when it has a certificate. */
