@@ -1,6 +1,6 @@
 import type { Logger, Service, Timer } from "@keelson/service";
 import type { ApiObject } from "../kinds/kind.ts";
-import { listAt } from "../kinds/kind.ts";
+import { fieldAt } from "../kinds/kind.ts";
 import type { ApiContext } from "../verbs/call.ts";
 import { removeObject } from "../verbs/remove.ts";
 import { attempt, createDefaultServiceAccount } from "./essentials.ts";
@@ -68,10 +68,16 @@ export class Namespaces implements Service {
     if (remaining > 0) throw new Error(`namespace ${name} still holds ${remaining} objects`);
     const id = { kind: catalog.require("namespaces"), namespace: undefined, name };
     const finalized = await store.update(id, (namespace) => {
-      const rest = listAt(namespace, "spec.finalizers").filter((finalizer) => String(finalizer) !== "kubernetes");
+      const rest = finalizersOf(namespace).filter((finalizer) => finalizer !== "kubernetes");
       return { ...namespace, spec: { ...(namespace.spec as object), finalizers: rest } };
     });
-    if (listAt(finalized, "spec.finalizers").length === 0 && (finalized.metadata.finalizers ?? []).length === 0)
+    if (finalizersOf(finalized).length === 0 && (finalized.metadata.finalizers ?? []).length === 0)
       await store.delete(id);
   }
+}
+
+/** Those of the specification, which hold the namespace until it is empty. */
+function finalizersOf(namespace: ApiObject): unknown[] {
+  const finalizers = fieldAt(namespace, "spec.finalizers");
+  return Array.isArray(finalizers) ? finalizers : [];
 }

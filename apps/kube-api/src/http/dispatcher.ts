@@ -8,7 +8,9 @@ import type { Discovery } from "../discovery/discovery.ts";
 import type { OpenApi } from "../discovery/openapi.ts";
 import { kubernetesVersion } from "../discovery/version.ts";
 import { isMap } from "../patch/merge-patch.ts";
+import { apiSchema, messageName } from "../schema/kinds.ts";
 import type { ApiContext, Call } from "../verbs/call.ts";
+import { conformBody } from "../verbs/parse-object.ts";
 import { get, list } from "../verbs/read.ts";
 import { remove, removeCollection } from "../verbs/remove.ts";
 import { reviews } from "../verbs/reviews.ts";
@@ -134,9 +136,11 @@ export class Dispatcher {
 
   async #review(info: ResourceRequest, user: User, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { kind, review } = reviews[`${info.resource}.${info.group}`]!;
-    const body = await readObject(request);
-    if (!isMap(body)) throw apiErrors.badRequest("the request body must be an object");
+    const sent = await readObject(request);
+    if (!isMap(sent)) throw apiErrors.badRequest("the request body must be an object");
     const apiVersion = `${info.group}/${info.version}`;
+    const message = apiSchema().find(messageName(apiVersion, kind) ?? "");
+    const { object: body } = conformBody(sent, kind, info.version, message);
     const status = await review(body, user, this.#parts);
     const answered = { kind, apiVersion, metadata: { creationTimestamp: null }, spec: body.spec, status };
     sendObject(response, 201, answered, negotiate(request.headers.accept).encoding);

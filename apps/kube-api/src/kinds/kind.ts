@@ -1,4 +1,5 @@
 import type { KubeObject } from "@keelson/kube-client";
+import { isMap } from "../patch/merge-patch.ts";
 import type { View } from "./versions.ts";
 
 /** Any object the API stores: metadata plus whatever the kind has. */
@@ -86,7 +87,8 @@ export function textAt(object: unknown, path: string): string {
   return value === undefined || value === null ? "" : String(value);
 }
 
+/** The maps of a list; other items, which no valid object has, are left out. */
 export function listAt(object: unknown, path: string): Record<string, unknown>[] {
   const value = fieldAt(object, path);
-  return Array.isArray(value) ? (value as Record<string, unknown>[]) : [];
+  return Array.isArray(value) ? value.filter(isMap) : [];
 }

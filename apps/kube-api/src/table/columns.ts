@@ -43,8 +43,8 @@ export function countOf(title: string, path: string): Column {
 }
 
 export function ageOf(timestamp: string | undefined, nowMs: number): string {
-  if (timestamp === undefined || timestamp === "") return "<unknown>";
-  return humanDuration(nowMs - Date.parse(timestamp));
+  const at = Date.parse(timestamp ?? "");
+  return Number.isNaN(at) ? "<unknown>" : humanDuration(nowMs - at);
 }
 
 export const none = "<none>";
@@ -130,7 +130,8 @@ export const serviceColumns: readonly Column[] = [
   {
     name: "External-IP",
     cell: (service) => {
-      const external = (fieldAt(service, "spec.externalIPs") as string[] | undefined) ?? [];
+      const given = fieldAt(service, "spec.externalIPs");
+      const external = Array.isArray(given) ? given.map(String) : [];
       const balanced = listAt(service, "status.loadBalancer.ingress").map((entry) =>
         String(entry.ip ?? entry.hostname),
       );

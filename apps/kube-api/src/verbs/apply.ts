@@ -18,8 +18,9 @@ import { answer } from "./answer.ts";
 import { type Call, idOf } from "./call.ts";
 import { changeObject } from "./change-object.ts";
 import { createObject } from "./create-object.ts";
-import { validateFields } from "./field-validation.ts";
-import { parseObject, timestamp } from "./prepare.ts";
+import { reportUnknownFields } from "./field-validation.ts";
+import { parseBody, parseObject } from "./parse-object.ts";
+import { timestamp } from "./prepare.ts";
 
 /** One manager's fields, as metadata.managedFields holds them. */
 interface ManagedEntry {
@@ -38,17 +39,16 @@ interface ManagedEntry {
  * so an apply takes their changes back without asking.
  */
 export async function apply(call: Call, body: unknown): Promise<void> {
-  const { info, kind, context } = call;
+  const { info, context } = call;
   const manager = info.query.get("fieldManager");
   if (manager === null || manager === "") {
     throw apiErrors.badRequest(
       "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch",
     );
   }
-  const applied = body as ApiObject;
-  parseObject(body, kind, info.version, info.namespace);
-  validateFields(call, body);
-  if ((applied.metadata?.name ?? info.name) !== info.name) {
+  const { object: applied, unknown } = parseBody(body, call);
+  reportUnknownFields(call, unknown);
+  if ((applied.metadata.name ?? info.name) !== info.name) {
     throw apiErrors.badRequest("the name of the applied object does not match the name on the URL");
   }
   if (info.subresource === undefined && (await context.store.get(idOf(call))) === undefined) {
@@ -90,13 +90,14 @@ function applyTo(call: Call, current: ApiObject, applied: ApiObject, manager: st
 
 /** `object`, ready to be stored, with `manager` as the owner of what was applied beside the `others`. */
 function owned(
-  { info, kind, context }: Call,
+  call: Call,
   object: ApiObject,
   applied: ApiObject,
   others: readonly ManagedEntry[],
   manager: string,
 ): ApiObject {
-  const parsed = parseObject(object, kind, info.version, info.namespace);
+  const { info, kind, context } = call;
+  const { object: parsed } = parseObject(object, call);
   const entry: ManagedEntry = {
     manager,
     operation: "Apply",

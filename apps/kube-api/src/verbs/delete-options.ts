@@ -1,5 +1,6 @@
 import { apiErrors } from "../http/api-error.ts";
 import type { ResourceRequest } from "../http/request-info.ts";
+import type { ApiObject } from "../kinds/kind.ts";
 import { isMap } from "../patch/merge-patch.ts";
 import type { Preconditions } from "../storage/object-store.ts";
 import { isDryRun } from "./dry-run.ts";
@@ -53,8 +54,10 @@ function preconditionsOf({ uid, resourceVersion }: Record<string, unknown>): Pre
 }
 
 /** An object's finalizers when it is deleted with a policy, which replaces that of an earlier deletion. */
-export function finalizersFor(present: readonly string[], policy: PropagationPolicy | undefined): string[] {
-  if (policy === undefined) return [...present];
+export function finalizersFor({ metadata }: ApiObject, policy: PropagationPolicy | undefined): string[] {
+  // Stored by an earlier release it may be no list, and would hold the object for ever.
+  const present = Array.isArray(metadata.finalizers) ? metadata.finalizers : [];
+  if (policy === undefined) return present;
   const cascades: readonly string[] = Object.values(cascadeFinalizers);
   const others = present.filter((finalizer) => !cascades.includes(finalizer));
   return policy === "Background" ? others : [...others, cascadeFinalizers[policy]];

@@ -1,8 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { apiErrors } from "../http/api-error.ts";
-import { type ApiObject, apiVersionOf, type FieldProblem, type Kind, textAt } from "../kinds/kind.ts";
-import { toStored } from "../kinds/versions.ts";
-import { isMap } from "../patch/merge-patch.ts";
+import { type ApiObject, type FieldProblem, type Kind, textAt } from "../kinds/kind.ts";
 
 const dnsSubdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 /** RBAC names are paths segments: anything but "/", "%", "." and "..". */
@@ -11,32 +9,6 @@ const labelValue = /^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$/;
 const labelKey = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 /** Letters without vowels and look-alikes, so that no word comes out. Source: apimachinery util/rand. */
 const suffixAlphabet = "bcdfghjklmnpqrstvwxz2456789";
-
-/** Checks that a body is an object of this kind, for this namespace; fills in what the URL says. */
-export function parseObject(body: unknown, kind: Kind, version: string, namespace: string | undefined): ApiObject {
-  if (!isMap(body)) throw apiErrors.badRequest("the request body must be an object");
-  const object = body as ApiObject;
-  const apiVersion = apiVersionOf(kind.group, version);
-  if ((object.kind ?? kind.kind) !== kind.kind || (object.apiVersion ?? apiVersion) !== apiVersion) {
-    throw apiErrors.badRequest(
-      `the object provided is ${object.apiVersion}, Kind=${object.kind}; this path takes ${apiVersion}, Kind=${kind.kind}`,
-    );
-  }
-  if (object.metadata !== undefined && !isMap(object.metadata))
-    throw apiErrors.badRequest("metadata must be an object");
-  const metadata = object.metadata ?? {};
-  if (
-    kind.namespaced &&
-    metadata.namespace !== undefined &&
-    metadata.namespace !== "" &&
-    metadata.namespace !== namespace
-  ) {
-    throw apiErrors.badRequest("the namespace of the provided object does not match the namespace sent on the request");
-  }
-  const { managedFields: _, namespace: __, ...rest } = metadata as typeof metadata & { managedFields?: unknown };
-  const placed = kind.namespaced && namespace !== undefined ? { ...rest, namespace } : rest;
-  return toStored({ ...object, apiVersion, kind: kind.kind, metadata: placed }, kind);
-}
 
 /** Makes a new object ready to be stored: name, uid, times, defaults; throws 422 when it is invalid. */
 export function prepareCreate(kind: Kind, object: ApiObject, nowMs: number): ApiObject {

@@ -64,8 +64,7 @@ export async function removeObject(context: ApiContext, id: ObjectId, options: D
   const current = await store.get(id);
   if (current === undefined) throw apiErrors.notFound(id.kind, id.name);
   const graceSeconds = gracePeriod(id.kind, current, options);
-  const finalizers = (object: ApiObject): string[] =>
-    finalizersFor(object.metadata.finalizers ?? [], options.propagationPolicy);
+  const finalizers = (object: ApiObject): string[] => finalizersFor(object, options.propagationPolicy);
   const mustWait = finalizers(current).length > 0 || graceSeconds > 0 || (isNamespace(id.kind) && hasContents(current));
   const writeOptions = { ...options.preconditions, dryRun: options.dryRun ?? false };
   if (!mustWait) return { object: await store.delete(id, writeOptions), isGone: true };

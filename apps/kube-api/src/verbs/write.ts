@@ -12,32 +12,28 @@ import { apply } from "./apply.ts";
 import type { Call } from "./call.ts";
 import { changeObject } from "./change-object.ts";
 import { createObject } from "./create-object.ts";
-import { validateFields } from "./field-validation.ts";
-import { parseObject } from "./prepare.ts";
+import { reportUnknownFields } from "./field-validation.ts";
+import { parseObject } from "./parse-object.ts";
 
 export async function create(call: Call): Promise<void> {
-  const { info, kind } = call;
-  if (info.name !== undefined) throw apiErrors.methodNotAllowed();
-  const body = await readObject(call.request);
-  const parsed = parseObject(body, kind, info.version, info.namespace);
-  validateFields(call, body);
-  answer(call, 201, await createObject(call, parsed));
+  if (call.info.name !== undefined) throw apiErrors.methodNotAllowed();
+  const { object, unknown } = parseObject(await readObject(call.request), call);
+  reportUnknownFields(call, unknown);
+  answer(call, 201, await createObject(call, object));
 }
 
 export async function update(call: Call): Promise<void> {
-  const { info, kind } = call;
-  const body = await readObject(call.request);
-  const parsed = parseObject(body, kind, info.version, info.namespace);
-  validateFields(call, body);
-  if (parsed.metadata.name !== info.name) {
+  const { object, unknown } = parseObject(await readObject(call.request), call);
+  reportUnknownFields(call, unknown);
+  if (object.metadata.name !== call.info.name) {
     throw apiErrors.badRequest("the name of the object does not match the name on the URL");
   }
-  const { uid, resourceVersion } = parsed.metadata;
+  const { uid, resourceVersion } = object.metadata;
   const preconditions = {
     ...(uid === undefined ? {} : { uid }),
     ...(resourceVersion === undefined ? {} : { resourceVersion }),
   };
-  answer(call, 200, await changeObject(call, preconditions, () => parsed));
+  answer(call, 200, await changeObject(call, preconditions, () => object));
 }
 
 export async function patch(call: Call): Promise<void> {
@@ -51,8 +47,9 @@ export async function patch(call: Call): Promise<void> {
   const preconditions = typeof expected === "string" ? { resourceVersion: expected } : {};
   const written = await changeObject(call, preconditions, (current) => {
     const patched = transform(inVersion(current, kind, info.version), body, messageOf(kind, info.version));
-    validateFields(call, patched);
-    return parseObject(patched, kind, info.version, info.namespace);
+    const { object, unknown } = parseObject(patched, call);
+    reportUnknownFields(call, unknown);
+    return object;
   });
   answer(call, 200, written);
 }
