@@ -18,7 +18,15 @@ beforeEach(async () => {
   server = await FakeServer.create();
   await server.listen();
   // A kubelet registers its Node itself; the stand-in below does not.
-  server.objects.set("/api/v1/nodes/node-a", { metadata: { name: "node-a", uid: "uid-1" } });
+  server.objects.set("/api/v1/nodes/node-a", {
+    metadata: { name: "node-a", uid: "uid-1", resourceVersion: "1" },
+    spec: {
+      taints: [
+        { key: "keelson.io/no-kubelet", effect: "NoSchedule" },
+        { key: "dedicated", effect: "NoSchedule" },
+      ],
+    },
+  });
   directory = await mkdtemp(join(tmpdir(), "keelson-kubelet-"));
   healthzPort = await freePort();
 });
@@ -150,7 +158,7 @@ test("a kubelet in PATH is used unless told otherwise", async () => {
 });
 
 describe("a kubelet that the agent runs", () => {
-  test("gets its flags, is started again when it dies, and ends with the agent", async () => {
+  test("gets its flags, is missed when it hangs, is started again when it dies, and ends with the agent", async () => {
     const path = join(directory, "kubelet");
     await standIn(path);
     const started = await agentWith(path);
@@ -173,11 +181,23 @@ describe("a kubelet that the agent runs", () => {
       // What a kubelet reads at its start is there before it starts.
       expect(await readFile(join(dataDir, "agent", "kubelet.kubeconfig"), "utf8")).toContain("client-kubelet.crt");
 
+      // The Node was the agent's own before, and its labels are the user's of today.
+      expect(server.objects.get("/api/v1/nodes/node-a")).toMatchObject({
+        metadata: { labels: { zone: "a" } },
+        spec: { taints: [{ key: "dedicated" }] },
+      });
+
+      process.kill(first!.pid, "SIGSTOP");
+      await expect.poll(() => agent.status().node, { timeout: 20_000 }).toMatchObject({ state: "failing" });
+      expect(agent.status().problems).toMatchObject([{ what: expect.stringContaining("does not answer") }]);
+      process.kill(first!.pid, "SIGCONT");
+      await expect.poll(() => agent.status().node, { timeout: 20_000 }).toMatchObject({ state: "ready", restarts: 0 });
+
       process.kill(first!.pid, "SIGKILL");
-      await expect.poll(() => agent.status().node).toMatchObject({ state: "failing" });
+      await expect.poll(() => agent.status().node.reason).toMatch("SIGKILL");
       const [problem] = agent.status().problems;
       expect(problem).toMatchObject({
-        what: expect.stringMatching(/^the kubelet does not run .*it ended \(SIGKILL\).*the stand-in starts/),
+        what: expect.stringMatching(/^the kubelet does not work .*it ended \(SIGKILL\).*the stand-in starts/),
         since: expect.any(String),
       });
       await expect.poll(() => agent.status().node, { timeout: 10_000 }).toMatchObject({ state: "ready", restarts: 1 });

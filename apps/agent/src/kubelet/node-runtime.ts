@@ -18,6 +18,8 @@ export const hostContainerdSocket = "/run/containerd/containerd.sock";
 const patienceMs = 2 ** 31 - 1;
 /** A program that cannot be run (missing, or just being replaced) is tried again after this time. */
 const missingRetryMs = 5_000;
+/** A healthy kubelet answers at once, also on a busy host. */
+const healthTimeoutMs = 5_000;
 
 export interface NodeRuntimeInput {
   kubeletPath: string;
@@ -42,6 +44,8 @@ export class NodeRuntime implements Service {
   #restarting = false;
   /** Why it could not be started, the last time. */
   #failure: string | undefined;
+  /** Since when it runs and does not answer, by the monotonic clock. */
+  #silentSinceMs: number | undefined;
 
   constructor(input: NodeRuntimeInput, deps: { log: Logger; clock: Clock }) {
     this.#input = input;
@@ -57,7 +61,13 @@ export class NodeRuntime implements Service {
     restarts: number;
   } {
     const { state = "stopped", restarts = 0, sinceMs = this.#createdMs, lastExit } = this.#kubelet ?? {};
-    if (state === "ready") return { state: "ready", sinceMs, reason: undefined, restarts };
+    if (state === "ready" && this.#silentSinceMs === undefined) {
+      return { state: "ready", sinceMs, reason: undefined, restarts };
+    }
+    if (state === "ready") {
+      const reason = "it runs, but does not answer on its health port";
+      return { state: "failing", sinceMs: this.#silentSinceMs!, reason, restarts };
+    }
     const lastLine = lastExit?.lastLines.at(-1);
     const ended =
       lastExit && `it ended (${lastExit.signal ?? `code ${lastExit.code}`})${lastLine ? `: ${lastLine}` : ""}`;
@@ -94,8 +104,24 @@ export class NodeRuntime implements Service {
     for (;;) {
       const { state = "stopped" } = this.#kubelet ?? {};
       if ((state === "stopped" || state === "ended") && !this.#restarting) await this.#tryStart();
+      await this.#askForHealth();
       await sleep(missingRetryMs, signal);
     }
+  }
+
+  /** A kubelet that hangs looks like one that runs: nobody but its health port tells. */
+  async #askForHealth(): Promise<void> {
+    if (this.#kubelet?.state !== "ready") {
+      this.#silentSinceMs = undefined;
+      return;
+    }
+    const { healthzPort } = this.#input;
+    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(healthTimeoutMs)]);
+    const isHealthy = await kubeletHealthy(healthzPort, signal).then(
+      () => true,
+      () => false,
+    );
+    this.#silentSinceMs = isHealthy ? undefined : (this.#silentSinceMs ?? this.#deps.clock.monotonic());
   }
 
   async #tryStart(): Promise<void> {

@@ -7,22 +7,30 @@ type Facts = Omit<AgentStatus, "problems">;
 /** A clock that is off by more than this makes certificates look not yet or no longer valid. */
 const maxClockOffsetMs = 5_000;
 
+/** What normally takes a second or two is a problem after so long, also when nobody knows why. */
+const patienceMs = 30_000;
+
 /** Says what is wrong, since when, and what to do, for people who do not know the parts. The gravest comes first. */
-export function problemsOf(status: Facts): Problem[] {
+export function problemsOf(status: Facts, nowMs: number): Problem[] {
   return [
-    ...joinProblems(status),
+    ...joinProblems(status, nowMs),
     ...serverProblems(status),
     ...lostServerProblems(status),
     ...tunnelProblems(status),
-    ...nodeProblems(status.node, status.nodeName),
+    ...nodeProblems(status.node, status.nodeName, nowMs),
     ...tokenProblems(status),
     ...status.certificates.flatMap(certificateProblems),
     ...clockProblems(status.clockOffsetMs),
   ];
 }
 
-function joinProblems({ join }: Facts): Problem[] {
-  if (join.state === "joined" || join.error === undefined) return [];
+function joinProblems({ join }: Facts, nowMs: number): Problem[] {
+  if (join.state === "joined") return [];
+  if (join.error === undefined) {
+    if (!isOverdue(join.since, nowMs)) return [];
+    const what = "this host is not in the cluster yet, and no attempt to join has ended";
+    return [{ what, since: join.since, advice: "look at the agent's log, and restart it if that says nothing" }];
+  }
   return [
     {
       what: `this host is not in the cluster yet: ${join.error.message}`,
@@ -98,21 +106,28 @@ function tunnelProblems({ tunnels, loadBalancer: { servers } }: Facts): Problem[
   return problems;
 }
 
-function nodeProblems({ keeper, state, since, reason, restarts }: NodeView, nodeName: string): Problem[] {
-  if (state === "ready" || (state === "registering" && reason === undefined)) return [];
+function nodeProblems(node: NodeView, nodeName: string, nowMs: number): Problem[] {
+  const { keeper, state, since, reason, restarts } = node;
+  if (state === "ready") return [];
+  if (state === "registering" && reason === undefined && !isOverdue(since, nowMs)) return [];
   if (state === "deleted") {
     const what = `somebody deleted the Node object "${nodeName}", so this host is no longer part of the cluster`;
     return [{ what, since, advice: "restart the agent to register it again, or stop the agent for good" }];
   }
   if (keeper === "kubelet") {
-    const what = `the kubelet does not run (started again ${restarts ?? 0} times): ${reason ?? "it is not healthy"}`;
+    const again = `(started again ${restarts ?? 0} times)`;
+    const what = `the kubelet does not work ${again}: ${reason ?? "it is not healthy yet"}`;
     return [{ what, since, advice: "no pod starts on this node; look at the agent's log for what the kubelet says" }];
   }
   const what =
     state === "registering"
-      ? `this host's Node object cannot be registered: ${reason}`
+      ? `this host's Node object cannot be registered: ${reason ?? "no server has taken it yet"}`
       : `this host's heartbeat does not arrive, so the cluster will call it NotReady: ${reason}`;
   return [{ what, since, advice: "it is tried again by itself; see to the servers above first" }];
+}
+
+function isOverdue(since: string, nowMs: number): boolean {
+  return nowMs - Date.parse(since) > patienceMs;
 }
 
 function tokenProblems({ token, join }: Facts): Problem[] {

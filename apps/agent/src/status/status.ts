@@ -136,7 +136,7 @@ export function collectStatus(sources: StatusSources, clock: Clock): AgentStatus
       .list()
       .map(({ address, sinceMs, reason }) => ({ address, since: moment(sinceMs), reason })),
   };
-  return { ...status, problems: problemsOf(status) };
+  return { ...status, problems: problemsOf(status, nowMs) };
 }
 
 function nodeView(membership: Membership | undefined, started: string, moment: (sinceMs: number) => string): NodeView {

@@ -168,6 +168,22 @@ export class FakeServer {
     }
     if (stored === undefined) return void missing();
     if (method === "PUT") this.objects.set(path, JSON.parse(body.toString()) as StoredObject);
+    if (method === "PATCH") this.objects.set(path, merged(stored, JSON.parse(body.toString())) as StoredObject);
     json(200, this.objects.get(path));
   }
+}
+
+/** RFC 7396. */
+function merged(target: unknown, patch: unknown): unknown {
+  if (!isRecord(patch)) return patch;
+  const result: Record<string, unknown> = isRecord(target) ? { ...target } : {};
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete result[name];
+    else result[name] = merged(result[name], value);
+  }
+  return result;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
