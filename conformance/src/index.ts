@@ -14,3 +14,4 @@ export { type EtcdServer, startEtcd } from "./servers/etcd.ts";
 export { startMariadb } from "./servers/mariadb.ts";
 export { startPostgres } from "./servers/postgres.ts";
 export { freePort, freePorts, ServerProcess } from "./servers/server-process.ts";
+export { TcpProxy } from "./servers/tcp-proxy.ts";

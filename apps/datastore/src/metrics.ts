@@ -1,6 +1,7 @@
 import { grpcStatus } from "@keelson/protocol/etcd";
 import { Counter, Gauge, Histogram, type Registry } from "@keelson/service";
 import type { Core } from "./core.ts";
+import { LogUnavailableError } from "./log/append-log.ts";
 import type { CallObserver } from "./server/grpc-server.ts";
 import { emulatedEtcdVersion } from "./services/maintenance.ts";
 
@@ -19,7 +20,13 @@ export function registerMetrics(core: Core, registry: Registry): CallObserver {
       help,
       registers: [registry],
       async collect() {
-        this.set(await read());
+        try {
+          this.set(await read());
+        } catch (error) {
+          // Missing on the page, which is worth the most when something is away. The log says what.
+          if (!(error instanceof LogUnavailableError)) throw error;
+          this.remove();
+        }
       },
     });
   };

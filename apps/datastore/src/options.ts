@@ -137,7 +137,7 @@ export function datastoreConfig(values: OptionValues<typeof datastoreOptions>): 
 function cacheBytes(mebibytes: number): number {
   if (Number.isInteger(mebibytes) && mebibytes > 0) return mebibytes * 2 ** 20;
   throw new KeelsonError("option/invalid", `--cache-size: ${mebibytes} is not a whole number of MiB above 0`, {
-    hint: "give the MiB of memory for values, such as 80",
+    hint: "give the MiB of memory for values, such as 64",
   });
 }
 

@@ -1,5 +1,6 @@
 import { resolveOptions } from "@keelson/service";
 import { describe, expect, it } from "vitest";
+import { defaultCacheBytes } from "../src/engine/value-cache.ts";
 import { datastoreConfig, datastoreOptions } from "../src/options.ts";
 
 function config(flags: Record<string, string>) {
@@ -9,7 +10,7 @@ function config(flags: Record<string, string>) {
 
 describe("the flags of keelson datastore", () => {
   it("give the cache any whole number of MiB", () => {
-    expect(config({}).cacheBytes).toBe(80 * 2 ** 20);
+    expect(config({}).cacheBytes).toBe(defaultCacheBytes);
     expect(config({ "cache-size": "4096" }).cacheBytes).toBe(4 * 2 ** 30);
     for (const wrong of ["0", "-1", "0.5"]) {
       expect(() => config({ "cache-size": wrong })).toThrow("is not a whole number of MiB above 0");

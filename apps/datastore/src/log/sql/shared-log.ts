@@ -11,6 +11,7 @@ import {
   type StoredLease,
   type StoredRow,
 } from "../append-log.ts";
+import { DatabaseSize } from "./database-size.ts";
 import { deferred } from "./deferred.ts";
 import { LogPosition } from "./log-position.ts";
 import { Membership } from "./membership.ts";
@@ -68,6 +69,7 @@ export class SharedLog implements AppendLog {
   readonly #options: SharedLogOptions;
   readonly #memberId = randomBytes(8).readBigUInt64BE() >> 1n || 1n;
   readonly #looks = new SharedLook(() => this.#lookAndAbsorb());
+  readonly #size = new DatabaseSize(() => this.#parts.database.size());
   readonly #reads = new SharedRead((ids) => this.#parts.database.values(ids));
   #opened: Opened | undefined;
   #batchNumber = 0;
@@ -182,11 +184,15 @@ export class SharedLog implements AppendLog {
   }
 
   async size(): Promise<{ total: number; inUse: number }> {
-    return await this.#parts.database.size();
+    return await this.#size.ask();
   }
 
   async defragment(): Promise<void> {
-    await this.#parts.database.defragment();
+    try {
+      await this.#parts.database.defragment();
+    } catch (error) {
+      throw unavailable("cannot defragment", error);
+    }
   }
 
   members(): LogMember[] {
