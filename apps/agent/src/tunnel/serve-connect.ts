@@ -1,6 +1,7 @@
 import { connect } from "node:net";
 import {
   type ConnectTarget,
+  closeAfter,
   type DialFailure,
   joinConnections,
   type TunnelSession,
@@ -57,7 +58,8 @@ export function serveConnect(
   });
   socket.on("error", (error) => {
     timer.cancel();
-    if (settled) return void stream.destroy(error);
+    // A target that has ended its answer may well reset what still comes: the answer goes out all the same.
+    if (settled) return void (stream.writableEnded ? closeAfter(stream) : stream.destroy(error));
     settled = true;
     const { failure, text } = describe(error, address);
     policy.onDial?.(failure);
@@ -65,11 +67,9 @@ export function serveConnect(
   });
   stream.once("close", () => {
     timer.cancel();
-    socket.destroy();
+    closeAfter(socket);
   });
-  socket.once("close", () => {
-    if (!stream.writableEnded) stream.end();
-  });
+  socket.once("close", () => closeAfter(stream));
 }
 
 /** A failed dial in the words of Go's net package, which is what people search for. */

@@ -19,7 +19,7 @@ export {
   type Frame,
   frameTypes,
 } from "./frame.ts";
-export { joinConnections } from "./join.ts";
+export { closeAfter, joinConnections } from "./join.ts";
 export { keelsonDeadlineMs, legacyDeadlineMs } from "./liveness.ts";
 export { TunnelSession } from "./session.ts";
 export type { SessionClock, SessionEnd, SessionStats, TunnelSessionOptions } from "./session-options.ts";

@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import { joinConnections } from "@keelson/protocol/tunnel";
+import { closeAfter, joinConnections } from "@keelson/protocol/tunnel";
 
 const statusTexts: Readonly<Record<number, string>> = {
   400: "Bad Request",
@@ -23,15 +23,12 @@ export function refuseConnect(socket: Duplex, status: number, reason: string): v
   );
 }
 
-/** Joins an accepted CONNECT with its target: both directions, each ended on its own. */
+/** Joins an accepted CONNECT with its target: both directions, each ended on its own. Errors close, and closing is passed on. */
 export function relayConnect(socket: Duplex, head: Buffer, target: Duplex): void {
   socket.write(established);
   if (head.length > 0) target.write(head);
-  target.on("error", () => socket.destroy());
-  socket.on("error", () => target.destroy());
-  target.once("close", () => {
-    if (!socket.writableEnded) socket.destroy();
-  });
-  socket.once("close", () => target.destroy());
+  const closes = (): void => {};
+  target.on("error", closes).once("close", () => closeAfter(socket));
+  socket.on("error", closes).once("close", () => closeAfter(target));
   joinConnections(socket, target);
 }
