@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { delimiter, join } from "node:path";
 import { parseServerUrl } from "@keelson/load-balancer";
 import { parseToken } from "@keelson/secret-format";
-import { defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
+import { dataDirOption, defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
 import type { AgentConfig } from "./config.ts";
 import { defaultNodePasswordFile } from "./identity/node-password.ts";
 
@@ -24,14 +24,7 @@ export const agentOptions = defineOptions({
     placeholder: "file",
     help: "File with the token.",
   },
-  "data-dir": {
-    type: "string",
-    short: "d",
-    env: "K3S_DATA_DIR",
-    default: "/var/lib/rancher/k3s",
-    placeholder: "dir",
-    help: "Folder of the agent's state.",
-  },
+  "data-dir": { ...dataDirOption, help: "Folder of the agent's state." },
   "node-name": { type: "string", env: "K3S_NODE_NAME", help: "Node name (the host's name)." },
   "with-node-id": { type: "boolean", help: "Append a unique id to the node name." },
   "node-ip": { type: "list", short: "i", placeholder: "ip", help: "Addresses of the node." },

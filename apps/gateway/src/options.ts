@@ -1,17 +1,11 @@
 import { join } from "node:path";
-import { defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
+import { dataDirOption, defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
 
 /** Options of a gateway; the names are K3s's where the meaning is the same. */
 export const gatewayOptions = defineOptions({
   "bind-address": { type: "string", default: "0.0.0.0", help: "Address the public port listens on." },
   "https-listen-port": { type: "number", default: 6443, help: "Public port: supervisor API and Kubernetes API." },
-  "data-dir": {
-    type: "string",
-    short: "d",
-    env: "K3S_DATA_DIR",
-    default: "/var/lib/rancher/k3s",
-    help: "Folder of the server's state.",
-  },
+  "data-dir": { ...dataDirOption, help: "Folder of the server's state." },
   "ops-listen": {
     type: "string",
     placeholder: "host:port",

@@ -2,19 +2,12 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { tlsFromFiles } from "@keelson/etcd-client";
-import { defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
+import { dataDirOption, defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
 import type { CreateRegistrationConfig } from "./create-registration.ts";
 
 /** Options of registration when it runs alone; the names are K3s's where the meaning is the same. */
 export const registrationOptions = defineOptions({
-  "data-dir": {
-    type: "string",
-    short: "d",
-    env: ["KEELSON_DATA_DIR", "K3S_DATA_DIR"],
-    default: "/var/lib/rancher/k3s",
-    placeholder: "dir",
-    help: "Folder of the server's state; CAs and tokens live below server/ in it",
-  },
+  "data-dir": { ...dataDirOption, help: "Folder of the server's state; CAs and tokens live below server/ in it" },
   token: {
     type: "list",
     short: "t",

@@ -152,6 +152,7 @@ describe("the certificate commands", () => {
     await requestRotation(dataDir, ["client-admin"]);
     expect(await renewed).toEqual(["client-admin"]);
     await expect(requestRotation(dataDir, ["nonsense"])).rejects.toMatchObject({ code: "certificate/unknown" });
+    await expect(requestRotation(join(dataDir, "other"))).rejects.toMatchObject({ code: "certificate/no-server" });
   });
 
   it("replace every CA by a successor that cuts nobody off and lives longer", async () => {

@@ -2,6 +2,7 @@ export { Backoff, type BackoffOptions } from "./backoff.ts";
 export { type ChildExit, type ChildProcessOptions, type ChildState, SupervisedChild } from "./child-process.ts";
 export { type Clock, ManualClock, sleep, systemClock, type Timer } from "./clock.ts";
 export { argumentValue, componentArguments } from "./component-arguments.ts";
+export { dataDirOption } from "./data-dir.ts";
 export { type Dependencies, withDefaults } from "./dependencies.ts";
 export { errorCode, errorMessage, KeelsonError } from "./errors.ts";
 export { readFileIfExists, writeFileAtomic } from "./files.ts";

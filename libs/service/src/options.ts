@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { KeelsonError } from "./errors.ts";
 
 /**
@@ -19,8 +20,8 @@ export type OptionSpec = {
   secret?: boolean;
   /** Gives the same thing as that option in another form: where a higher source names one, lower ones' other is void. */
   insteadOf?: string;
-} & (
-  | { type: "string"; default?: string }
+} /** `isPath`: a relative value is made absolute. */ & (
+  | { type: "string"; default?: string; isPath?: boolean }
   | { type: "number"; default?: number }
   | { type: "boolean"; default?: boolean }
   /** Repeatable; a single value may also be a comma list. */
@@ -114,7 +115,7 @@ function parseValue(name: string, spec: OptionSpec, raw: readonly string[], from
     });
   switch (spec.type) {
     case "string":
-      return last;
+      return spec.isPath ? resolve(last) : last;
     case "number": {
       const value = Number(last);
       if (last.trim() === "" || !Number.isFinite(value)) throw invalid("a number");

@@ -1,7 +1,9 @@
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { defineOptions, optionsFromEnvironment, parseDuration, resolveOptions } from "../src/index.ts";
 
 const specs = defineOptions({
+  folder: { type: "string", isPath: true, help: "a folder" },
   name: { type: "string", env: ["KEELSON_NAME", "K3S_NAME"], help: "a name" },
   sizes: { type: "list", help: "sizes" },
   args: { type: "list", keepCommas: true, help: "arguments" },
@@ -13,6 +15,11 @@ const resolve = (values: Record<string, string[]>) =>
   resolveOptions(specs, [{ from: "test", values: new Map(Object.entries(values)) }]);
 
 describe("options", () => {
+  it("makes a relative folder absolute: sockets and kubeconfigs are read from elsewhere", () => {
+    expect(resolve({ folder: ["state"] }).folder).toBe(join(process.cwd(), "state"));
+    expect(resolve({ folder: ["/state"] }).folder).toBe("/state");
+  });
+
   it("splits lists at commas unless they are kept", () => {
     expect(resolve({ sizes: ["a,b", "c"], args: ["x=1,2"] })).toMatchObject({
       sizes: ["a", "b", "c"],

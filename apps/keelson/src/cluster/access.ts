@@ -1,5 +1,6 @@
 import { KubeClusterApi, PinnedServer, serverPaths } from "@keelson/registration";
 import {
+  dataDirOption,
   defineOptions,
   KeelsonError,
   type OptionValues,
@@ -16,14 +17,7 @@ export const accessOptions = defineOptions({
     placeholder: "file",
     help: "Administrator's kubeconfig ($KUBECONFIG, the one of the server on this host, ~/.kube/config)",
   },
-  "data-dir": {
-    type: "string",
-    short: "d",
-    default: "/var/lib/keelson",
-    env: ["KEELSON_DATA_DIR", "K3S_DATA_DIR"],
-    placeholder: "dir",
-    help: "Data directory of the server on this host",
-  },
+  "data-dir": { ...dataDirOption, help: "Data directory of the server on this host" },
 });
 
 /** Options of commands that ask a server as a server does. */

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { ComponentIdentity, type ComponentName, createRegistrationHttpClient } from "@keelson/registration";
-import { type Dependencies, defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
+import { type Dependencies, dataDirOption, defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
 
 /** Options of every part that runs apart from registration. */
 export const componentOptions = defineOptions({
@@ -32,15 +32,8 @@ export const componentOptions = defineOptions({
 
 export type ComponentValues = OptionValues<typeof componentOptions> & { "data-dir": string };
 
-export const dataDirOption = defineOptions({
-  "data-dir": {
-    type: "string",
-    short: "d",
-    default: "/var/lib/rancher/k3s",
-    env: ["KEELSON_DATA_DIR", "K3S_DATA_DIR"],
-    placeholder: "dir",
-    help: "Folder of this part's state",
-  },
+export const partDataDirOption = defineOptions({
+  "data-dir": { ...dataDirOption, help: "Folder of this part's state" },
 });
 
 /** The identity of a part that runs apart: enrols with the server token, then keeps its certificates fresh. */

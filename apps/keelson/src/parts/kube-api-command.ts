@@ -4,9 +4,9 @@ import type { ComponentIdentity } from "@keelson/registration";
 import { composeService, type Dependencies, defineOptions, type Lifecycle, type OptionValues } from "@keelson/service";
 import { defineCommand } from "../cli/command.ts";
 import { daemonOptions, runDaemon } from "../daemon.ts";
-import { componentIdentity, componentOptions, dataDirOption, hostAddresses } from "./component.ts";
+import { componentIdentity, componentOptions, hostAddresses, partDataDirOption } from "./component.ts";
 
-const options = defineOptions({ ...kubeApiOptions, ...dataDirOption, ...componentOptions, ...daemonOptions });
+const options = defineOptions({ ...kubeApiOptions, ...partDataDirOption, ...componentOptions, ...daemonOptions });
 
 export const kubeApiCommand = defineCommand({
   options,

@@ -1,18 +1,11 @@
-import { defineOptions } from "@keelson/service";
+import { dataDirOption, defineOptions } from "@keelson/service";
 import { etcdOptions } from "../etcd/options.ts";
 import { upstreamOptions } from "../upstream/options.ts";
 import { clusterOptions } from "./cluster-options.ts";
 
 /** Flags of `keelson server`: k3s's names, variables and defaults where the meaning is the same. */
 export const serverOptions = defineOptions({
-  "data-dir": {
-    type: "string",
-    short: "d",
-    default: "/var/lib/rancher/k3s",
-    env: ["KEELSON_DATA_DIR", "K3S_DATA_DIR"],
-    placeholder: "dir",
-    help: "Folder that holds everything the server keeps",
-  },
+  "data-dir": { ...dataDirOption, help: "Folder that holds everything the server keeps" },
   token: {
     type: "list",
     short: "t",

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { defineOptions, KeelsonError } from "@keelson/service";
+import { dataDirOption, defineOptions, KeelsonError } from "@keelson/service";
 import { defineCommand } from "../cli/command.ts";
 import { printObject } from "../cli/output.ts";
 import { askHost } from "./ask-status.ts";
@@ -9,14 +9,7 @@ import { renderProblems } from "./render-problems.ts";
 import { renderServer } from "./render-server.ts";
 
 const statusOptions = defineOptions({
-  "data-dir": {
-    type: "string",
-    short: "d",
-    default: "/var/lib/rancher/k3s",
-    env: ["KEELSON_DATA_DIR", "K3S_DATA_DIR"],
-    placeholder: "dir",
-    help: "Folder of the server's or agent's state",
-  },
+  "data-dir": { ...dataDirOption, help: "Folder of the server's or agent's state" },
   output: { type: "string", short: "o", default: "text", placeholder: "format", help: "text, json or yaml" },
 });
 

@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { serverCertificates } from "@keelson/pki";
 import { KeelsonError, readFileIfExists, writeFileAtomic } from "@keelson/service";
@@ -9,7 +9,8 @@ const requestFile = (dataDir: string): string => join(serverPaths(dataDir).tls, 
 
 /**
  * Asks the running server to reissue leaves (all of them when none is named): it does within seconds, without a restart; a
- * server that is off does it when it starts. Throws `certificate/unknown` for a name that is no leaf.
+ * server that is off does it when it starts. Throws
+ * `certificate/unknown` for a name that is no leaf, `certificate/no-server` where no server could find the request.
  */
 export async function requestRotation(dataDir: string, names: readonly string[] = []): Promise<string[]> {
   const all = serverCertificates.map(({ file }) => file);
@@ -20,6 +21,12 @@ export async function requestRotation(dataDir: string, names: readonly string[] 
     });
   }
   const files = names.length === 0 ? all : [...names];
+  const { tls } = serverPaths(dataDir);
+  if (!(await stat(tls).catch(() => undefined))?.isDirectory()) {
+    throw new KeelsonError("certificate/no-server", `no server keeps its certificates in ${tls}`, {
+      hint: "run this on the server's host, with the server's --data-dir",
+    });
+  }
   await writeFileAtomic(requestFile(dataDir), `${files.join("\n")}\n`, 0o600);
   return files;
 }

@@ -1,5 +1,12 @@
 import { hostname } from "node:os";
-import { createLogger, defineOptions, KeelsonError, type OptionValues, systemClock } from "@keelson/service";
+import {
+  createLogger,
+  dataDirOption,
+  defineOptions,
+  KeelsonError,
+  type OptionValues,
+  systemClock,
+} from "@keelson/service";
 import { defineCommand, type Invocation } from "../../cli/command.ts";
 import { connectEtcd } from "../connect.ts";
 import { etcdLayout } from "../layout.ts";
@@ -8,14 +15,7 @@ import type { Snapshot } from "./snapshot-name.ts";
 import { SnapshotService } from "./snapshot-service.ts";
 
 const options = defineOptions({
-  "data-dir": {
-    type: "string",
-    short: "d",
-    default: "/var/lib/rancher/k3s",
-    env: ["KEELSON_DATA_DIR", "K3S_DATA_DIR"],
-    placeholder: "dir",
-    help: "Folder of this server",
-  },
+  "data-dir": { ...dataDirOption, help: "Folder of this server" },
   "node-name": {
     type: "string",
     env: "K3S_NODE_NAME",

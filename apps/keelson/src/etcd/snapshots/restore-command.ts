@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { createLogger, defineOptions, KeelsonError, systemClock } from "@keelson/service";
+import { createLogger, dataDirOption, defineOptions, KeelsonError, systemClock } from "@keelson/service";
 import { defineCommand } from "../../cli/command.ts";
 import { resetCluster } from "../cluster-reset.ts";
 import { embeddedEtcdConfig, etcdOptions, objectStore } from "../options.ts";
@@ -9,14 +9,7 @@ import { embeddedEtcdConfig, etcdOptions, objectStore } from "../options.ts";
 /** `keelson etcd-snapshot restore <path>`: what `keelson server --cluster-reset --cluster-reset-restore-path` does. */
 export const restoreCommand = defineCommand({
   options: defineOptions({
-    "data-dir": {
-      type: "string",
-      short: "d",
-      default: "/var/lib/rancher/k3s",
-      env: ["KEELSON_DATA_DIR", "K3S_DATA_DIR"],
-      placeholder: "dir",
-      help: "Folder of this server",
-    },
+    "data-dir": { ...dataDirOption, help: "Folder of this server" },
     "node-name": {
       type: "string",
       env: "K3S_NODE_NAME",
