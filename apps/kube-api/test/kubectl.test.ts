@@ -183,7 +183,12 @@ describe.skipIf(lacks("etcd", "kubectl"))("kubectl", { timeout: 60_000 }, () => 
     ]);
     expect(anonymous.code).toBe(1);
     const jane = await api.kubeconfig({ user: "jane" });
-    expect((await kubectl(["--kubeconfig", jane, "get", "pods"])).code).toBe(0);
+    expect((await kubectl(["--kubeconfig", jane, "get", "pods"])).err).toContain(
+      'User "jane" cannot list resource "pods"',
+    );
+    const listed = await kubectl(["--kubeconfig", jane, "auth", "can-i", "--list"]);
+    expect(listed.out).toContain("selfsubjectrulesreviews.authorization.k8s.io");
+    expect(listed.out).not.toMatch(/pods|configmaps|\*\.\*/);
     expect((await kubectl(["--kubeconfig", jane, "create", "cm", "b"])).err).toContain('User "jane" cannot create');
     expect((await kubectl(["--kubeconfig", jane, "get", "secrets"])).err).toContain("Forbidden");
   });

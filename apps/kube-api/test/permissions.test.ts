@@ -19,9 +19,35 @@ describe.skipIf(lacks("etcd"))("permissions", () => {
     (await api.call(method, path, { as, ...(body && { body }) })).status;
   const secrets = "/api/v1/namespaces/default/secrets";
 
-  it("of anybody with an identity are to look at what holds no secret", async () => {
-    expect(await status(jane, "GET", "/api/v1/nodes")).toBe(200);
-    expect(await status(jane, "GET", "/apis")).toBe(200);
+  const nobodies: Identity[] = [
+    jane,
+    { user: "system:serviceaccount:default:fresh", groups: ["system:serviceaccounts"] },
+    { user: "system:bootstrap:abcdef", groups: ["system:bootstrappers"] },
+  ];
+  it.each(nobodies)(
+    "of $user, to whom nothing is bound, are to ask about itself and see which kinds there are",
+    async (as) => {
+      const { json } = await api.call("GET", "/api/v1");
+      for (const { name, namespaced } of json.resources as { name: string; namespaced: boolean }[]) {
+        if (name.includes("/")) continue;
+        expect([name, await status(as, "GET", `/api/v1/${name}`)]).toEqual([name, 403]);
+        const path = namespaced ? `/api/v1/namespaces/kube-system/${name}/x` : `/api/v1/${name}/x`;
+        expect([name, await status(as, "GET", path)]).toEqual([name, 403]);
+      }
+      expect(await status(as, "GET", "/apis/apps/v1/deployments")).toBe(403);
+      for (const path of ["/apis", "/openapi/v2", "/version", "/readyz"])
+        expect(await status(as, "GET", path)).toBe(200);
+      const review = { spec: { namespace: "default" } };
+      const mine = await api.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {
+        as,
+        body: review,
+      });
+      const resources = mine.json.status.resourceRules.flatMap((rule: { resources: string[] }) => rule.resources);
+      expect(resources).toEqual(["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"]);
+    },
+  );
+
+  it("end in an answer that says who may not do what", async () => {
     expect(await status(jane, "GET", "/metrics")).toBe(403);
     const refused = await api.call("GET", secrets, { as: jane });
     expect(refused.json).toMatchObject({
@@ -48,6 +74,19 @@ describe.skipIf(lacks("etcd"))("permissions", () => {
       body: { spec: { resourceAttributes: { verb: "delete", resource: "secrets", namespace: "default" } } },
     });
     expect(review.json.status.allowed).toBe(true);
+    const rulesIn = async (namespace: string) =>
+      (
+        await api.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {
+          as: jane,
+          body: { spec: { namespace } },
+        })
+      ).json.status.resourceRules;
+    const all = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    const rule = (await rulesIn("default")).find(
+      ({ resources }: { resources: string[] }) => resources[0] === "secrets",
+    );
+    expect([...rule.verbs].sort()).toEqual(all);
+    expect(await rulesIn("kube-system")).toHaveLength(3);
     await api.call("DELETE", `${rbac}/namespaces/default/rolebindings/devs`);
     await expect.poll(() => status(jane, "GET", secrets), patient).toBe(403);
   });

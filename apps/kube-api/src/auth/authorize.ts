@@ -20,16 +20,24 @@ interface Rule {
   /** `resource`, `resource/subresource`, `resource.group`; `*` is everything. */
   resources?: readonly string[];
   paths?: readonly string[];
-  /** Not for nodes, although they are authenticated too. */
-  isForPeople?: boolean;
+}
+
+/** A rule as roles hold it. */
+export interface PolicyRule {
+  verbs?: readonly string[];
+  apiGroups?: readonly string[];
+  resources?: readonly string[];
+  resourceNames?: readonly string[];
+  nonResourceURLs?: readonly string[];
 }
 
 const read = ["get", "list", "watch"];
 const all = ["*"];
 
 /**
- * Who may do what before any RBAC object grants more: a fixed table, highest privilege first. Node rules are narrowed
- * further in {@link nodeMay} and NodeRestriction.
+ * Who may do what before any RBAC object grants more: a fixed table, highest privilege first. Who is not in it, a service
+ * account or a bootstrap token as well, may ask about itself and see which kinds there are, and nothing else
+ * (system:basic-user, system:discovery, system:public-info-viewer). What nodes may is in {@link nodeMay} and NodeRestriction.
  */
 const rules: readonly Rule[] = [
   { for: [groups.masters], verbs: all, resources: ["*"], paths: ["*"] },
@@ -83,41 +91,6 @@ const rules: readonly Rule[] = [
       "/readyz/*",
     ],
   },
-  // Everyone with an identity may look at what holds no secret.
-  {
-    for: [groups.authenticated],
-    isForPeople: true,
-    verbs: read,
-    resources: [
-      "namespaces",
-      "nodes",
-      "pods",
-      "configmaps",
-      "services",
-      "endpoints",
-      "events",
-      "serviceaccounts",
-      "persistentvolumes",
-      "persistentvolumeclaims",
-      "leases.coordination.k8s.io",
-      "endpointslices.discovery.k8s.io",
-      "deployments.apps",
-      "replicasets.apps",
-      "statefulsets.apps",
-      "daemonsets.apps",
-      "jobs.batch",
-      "cronjobs.batch",
-      "networkpolicies.networking.k8s.io",
-      "ingresses.networking.k8s.io",
-      "poddisruptionbudgets.policy",
-      "priorityclasses.scheduling.k8s.io",
-      "storageclasses.storage.k8s.io",
-      "csidrivers.storage.k8s.io",
-      "csinodes.storage.k8s.io",
-      "runtimeclasses.node.k8s.io",
-      "events.events.k8s.io",
-    ],
-  },
   { for: [groups.unauthenticated], verbs: ["get"], paths: ["/version", "/healthz", "/livez", "/readyz"] },
 ];
 
@@ -129,17 +102,26 @@ export interface Decision {
 
 /** What the fixed table says. */
 export function authorize(attributes: Attributes): Decision {
-  const { user } = attributes;
-  const names = new Set([user.name, ...user.groups]);
-  const node = nodeOf(user);
-  for (const rule of rules) {
-    // What people may read is more than what a node may: its own rules say all.
-    if (node !== undefined && rule.isForPeople) continue;
-    if (rule.for.some((subject) => names.has(subject)) && matches(rule, attributes))
-      return { allowed: true, reason: "" };
-  }
+  const node = nodeOf(attributes.user);
+  if (rulesOf(attributes.user).some((rule) => matches(rule, attributes))) return { allowed: true, reason: "" };
   if (node !== undefined && nodeMay(node, attributes)) return { allowed: true, reason: "" };
   return { allowed: false, reason: refusal(attributes) };
+}
+
+function rulesOf(user: User): Rule[] {
+  const names = new Set([user.name, ...user.groups]);
+  return rules.filter((rule) => rule.for.some((subject) => names.has(subject)));
+}
+
+/** What the fixed table grants a user, as RBAC would say it. What a node may is not all in it. */
+export function tableRulesOf(user: User): PolicyRule[] {
+  return rulesOf(user).flatMap(({ verbs, resources = [], paths = [] }) => {
+    const granted: PolicyRule[] = resources.map((resource) => {
+      const [plural = "", ...group] = resource.split(".");
+      return { verbs, apiGroups: [resource === "*" ? "*" : group.join(".")], resources: [plural] };
+    });
+    return paths.length === 0 ? granted : [...granted, { verbs, nonResourceURLs: paths }];
+  });
 }
 
 function matches(rule: Rule, { verb, path, group, resource, subresource }: Attributes): boolean {

@@ -2,17 +2,17 @@ import { Lifecycle, type Logger, type Service } from "@keelson/service";
 import { FollowedKind } from "../controllers/followed-kind.ts";
 import { type ApiObject, listAt, textAt } from "../kinds/kind.ts";
 import type { ApiContext } from "../verbs/call.ts";
-import { type Attributes, authorize, type Decision } from "./authorize.ts";
-import { groups, type User } from "./user.ts";
+import { type Attributes, authorize, type Decision, type PolicyRule, tableRulesOf } from "./authorize.ts";
+import { groups, nodeOf, type User } from "./user.ts";
 
 const rbacGroup = "rbac.authorization.k8s.io";
 
-interface PolicyRule {
-  verbs?: readonly string[];
-  apiGroups?: readonly string[];
-  resources?: readonly string[];
-  resourceNames?: readonly string[];
-  nonResourceURLs?: readonly string[];
+/** The status of a SelfSubjectRulesReview. */
+export interface RulesOf {
+  resourceRules: PolicyRule[];
+  nonResourceRules: PolicyRule[];
+  /** The user may do more than the rules say. */
+  incomplete: boolean;
 }
 
 /**
@@ -67,20 +67,37 @@ export class Authorizer implements Service {
     await this.#lifecycle.run(plural, new FollowedKind(this.#context, kind, onObject, this.#log));
   }
 
+  /** All that a user may do in a namespace, as far as rules can say it. */
+  rulesOf(user: User, namespace: string): RulesOf {
+    const table = tableRulesOf(user);
+    return {
+      resourceRules: [...table, ...this.#roleRules(user, namespace)].filter(({ resources }) =>
+        Array.isArray(resources),
+      ),
+      nonResourceRules: [...table, ...this.#roleRules(user, namespace, true)]
+        .filter(({ nonResourceURLs }) => Array.isArray(nonResourceURLs))
+        .map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
+      incomplete: nodeOf(user) !== undefined,
+    };
+  }
+
   #grants(attributes: Attributes): boolean {
     if (attributes.group === rbacGroup && !["get", "list", "watch"].includes(attributes.verb)) return false;
+    for (const rule of this.#roleRules(attributes.user, attributes.namespace, attributes.path !== undefined))
+      if (ruleAllows(rule, attributes)) return true;
+    return false;
+  }
+
+  /** The rules of all roles bound to a user in a namespace. A RoleBinding grants nothing about what is no resource. */
+  *#roleRules(user: User, wanted: string, isAboutPath = false): Generator<PolicyRule> {
     for (const binding of this.#bindings.values()) {
       const { namespace } = binding.metadata;
-      // A RoleBinding grants in its namespace only, and never what is not about a resource.
-      if (namespace !== undefined && (namespace !== attributes.namespace || attributes.path !== undefined)) continue;
-      if (!listAt(binding, "subjects").some((subject) => isSubject(subject, attributes.user, namespace))) continue;
+      if (namespace !== undefined && (namespace !== wanted || isAboutPath)) continue;
+      if (!listAt(binding, "subjects").some((subject) => isSubject(subject, user, namespace))) continue;
       const kind = textAt(binding, "roleRef.kind");
-      const rules = this.#roles.get(
-        keyOf(kind, kind === "Role" ? namespace : undefined, textAt(binding, "roleRef.name")),
-      );
-      if (rules?.some((rule) => ruleAllows(rule, attributes))) return true;
+      const name = textAt(binding, "roleRef.name");
+      yield* this.#roles.get(keyOf(kind, kind === "Role" ? namespace : undefined, name)) ?? [];
     }
-    return false;
   }
 }
 

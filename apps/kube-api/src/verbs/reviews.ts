@@ -1,7 +1,8 @@
 import type { Authorizer } from "../auth/authorizer.ts";
 import type { ServiceAccountTokens } from "../auth/service-account-tokens.ts";
-import { groups, type User } from "../auth/user.ts";
+import type { User } from "../auth/user.ts";
 import { apiErrors } from "../http/api-error.ts";
+import { textAt } from "../kinds/kind.ts";
 import { isMap } from "../patch/merge-patch.ts";
 
 /** Reviews: questions that are posted and answered at once, nothing is stored. By `resource.group`. */
@@ -41,11 +42,7 @@ export const reviews: Readonly<Record<string, { kind: string; version: string; r
   "selfsubjectrulesreviews.authorization.k8s.io": {
     kind: "SelfSubjectRulesReview",
     version: "v1",
-    review: (_body, user) => ({
-      incomplete: !user.groups.includes(groups.masters),
-      resourceRules: user.groups.includes(groups.masters) ? [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }] : [],
-      nonResourceRules: user.groups.includes(groups.masters) ? [{ verbs: ["*"], nonResourceURLs: ["*"] }] : [],
-    }),
+    review: (body, user, { authorizer }) => authorizer.rulesOf(user, textAt(body, "spec.namespace")),
   },
   "selfsubjectreviews.authentication.k8s.io": {
     kind: "SelfSubjectReview",
