@@ -4,8 +4,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { noCapabilities } from "@keelson/protocol/tunnel";
 import { createRegistry, type Dependencies } from "@keelson/service";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { createFakeRegistration, type FakeRegistration } from "./support/fake-registration.ts";
 import { type Harness, startHarness } from "./support/harness.ts";
 import { connectEgress, openTestTunnel } from "./support/tunnel-agent.ts";
@@ -75,6 +76,26 @@ describe.skipIf(!installed)("several gateways behind one address", () => {
     await second[Symbol.asyncDispose]();
     redis.kill("SIGKILL");
     await rm(directory, { recursive: true, force: true });
+  });
+
+  test("a stock agent keeps its tunnel, whichever replica is asked for what it would refuse", async () => {
+    const asked: string[] = [];
+    const agent = await openTestTunnel(first, "stock-node", {
+      capabilities: noCapabilities,
+      onConnect(session, stream, { address }) {
+        asked.push(address);
+        session.accept(stream);
+      },
+    });
+    await expect.poll(async () => (await connectEgress(second, "stock-node:10250")).statusLine).toContain("200");
+    await vi.waitUntil(() => asked.length > 0);
+    for (const replica of [first, second]) {
+      expect((await connectEgress(replica, "stock-node:9999")).statusLine).toBe(
+        "HTTP/1.1 502 Bad Gateway: node stock-node: its agent does not pass on 127.0.0.1:9999",
+      );
+    }
+    expect(new Set(asked)).toEqual(new Set(["127.0.0.1:10250"]));
+    agent.session.close("done");
   });
 
   test("a stream reaches the replica that holds the session; without Redis, and back, the failure says so", async () => {

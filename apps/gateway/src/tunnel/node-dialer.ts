@@ -2,7 +2,7 @@ import type { Duplex } from "node:stream";
 import { anyCapability, DialError, type TunnelSession } from "@keelson/protocol/tunnel";
 import { type Clock, errorMessage } from "@keelson/service";
 import { EgressError } from "./egress/egress-error.ts";
-import { type AddressTable, parseAuthority, type Route, stockAgentAllows } from "./egress/route.ts";
+import { type AddressTable, parseAuthority, stockAgentAllows } from "./egress/route.ts";
 import type { HubMetrics } from "./hub-metrics.ts";
 import { handOver, type ReplicaTls } from "./replicas/hand-over.ts";
 import type { SharedDirectory } from "./replicas/shared-directory.ts";
@@ -11,8 +11,6 @@ import type { SessionDirectory } from "./session-directory.ts";
 export interface DialOptions {
   /** Milliseconds until the dial is given up (10000). */
   timeoutMs?: number;
-  /** How the target was routed: lets stock agents be spared what would cost them their tunnel. */
-  route?: Extract<Route, { via: "tunnel" }>;
   /** Another replica asks: only sessions of our own count. */
   local?: boolean;
 }
@@ -72,7 +70,7 @@ export class NodeDialer {
     let lost: DialError | undefined;
     for (const { session } of this.#directory.candidates(nodeName)) {
       if (session.closed) continue;
-      this.#spareStockAgent(session, nodeName, address, options.route);
+      this.#spareStockAgent(session, nodeName, address);
       try {
         return await this.#dialOn(session, protocol, address, options.timeoutMs ?? this.#timeoutMs);
       } catch (error) {
@@ -89,9 +87,10 @@ export class NodeDialer {
     throw new EgressError(502, blind ? `${here}, and Redis, which knows the other replicas', does not answer` : here);
   }
 
-  #spareStockAgent(session: TunnelSession, nodeName: string, address: string, route: DialOptions["route"]): void {
-    if (anyCapability(session.capabilities) || route === undefined) return;
-    if (stockAgentAllows(route, this.#table().nodeByName(nodeName))) return;
+  /** A stock agent is not asked for what would cost it its tunnel, whoever wants it: another replica as well. */
+  #spareStockAgent(session: TunnelSession, nodeName: string, address: string): void {
+    if (anyCapability(session.capabilities)) return;
+    if (stockAgentAllows(address, this.#table().nodeByName(nodeName))) return;
     throw new EgressError(502, `node ${nodeName}: its agent does not pass on ${address}`);
   }
 

@@ -251,7 +251,7 @@ class SessionHub implements TunnelHub {
     const route = routeOf(host, port, { mode, table, ownNode, loopback });
     if (route.via === "none") throw new EgressError(502, route.reason);
     if (route.via === "tunnel" && (route.kubelet || (await this.#dialer.reaches(route.node)))) {
-      return this.dial(route.node, `tcp/${route.address}`, { route });
+      return this.dial(route.node, `tcp/${route.address}`);
     }
     const direct = directTarget(route);
     this.#refuseOwnListener(direct.host, direct.port);

@@ -82,14 +82,15 @@ export function routeOf(host: string, port: number, input: RouteInput): Route {
 }
 
 /**
- * Whether a stock agent lets a target through. It answers a refusal by closing its whole tunnel, so what it would refuse
- * must not be asked.
+ * Whether a stock agent lets a target (`host:port`) through: its kubelet's ports on its loopback, addresses where its node
+ * says so, never a name. It answers a refusal by closing its whole tunnel, so what it would refuse must not be asked.
  */
-export function stockAgentAllows(route: Extract<Route, { via: "tunnel" }>, node: RoutedNode | undefined): boolean {
-  const target = parseAuthority(route.address);
+export function stockAgentAllows(address: string, node: RoutedNode | undefined): boolean {
+  const target = parseAuthority(address);
   if (target === undefined) return false;
-  if (!route.kubelet) return node?.egress ?? false;
-  return target.port === (node?.kubeletPort ?? defaultKubeletPort) || target.port === streamingPort;
+  const { host, port } = target;
+  if (host !== "127.0.0.1" && host !== "::1") return isIP(host) !== 0 && (node?.egress ?? false);
+  return port === (node?.kubeletPort ?? defaultKubeletPort) || port === streamingPort;
 }
 
 function bracketed(host: string): string {
