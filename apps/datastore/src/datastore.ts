@@ -7,6 +7,7 @@ import { JsonGateway } from "./gateway/json-gateway.ts";
 import type { DatabaseTlsFiles } from "./log/sql/tls-files.ts";
 import { limitOldGeneration, limitYoungGeneration } from "./memory.ts";
 import { GrpcServer } from "./server/grpc-server.ts";
+import { clientUrl } from "./server/listen-url.ts";
 import { Listener, type ListenOptions, type ListenTls } from "./server/listener.ts";
 
 export interface DatastoreConfig {
@@ -22,7 +23,7 @@ export interface DatastoreConfig {
   advertiseClientUrls?: readonly string[];
   /** Name in MemberList ("keelson"). */
   name?: string;
-  /** Memory for values, in bytes (80 MiB). */
+  /** Memory for values, in bytes (64 MiB). */
   cacheBytes?: number;
   /** Compaction of our own accord (5 minutes, at least 1,000 and at most 250,000 revisions). */
   compaction?: Partial<CompactionPolicy>;
@@ -72,7 +73,9 @@ export function createDatastore(config: DatastoreConfig, deps: Partial<Dependenc
         onHttp: httpEndpoints(new JsonGateway(methods), registry, checks),
       };
       for (const options of config.listen) await listen(options);
-      backend.announce(config.advertiseClientUrls ?? addresses.filter((url) => !url.startsWith("unix:")));
+      backend.announce(
+        config.advertiseClientUrls ?? addresses.filter((url) => !url.startsWith("unix:")).map(clientUrl),
+      );
       logger.info({ addresses }, "datastore ready");
     },
     async stop() {

@@ -19,13 +19,13 @@ export const datastoreOptions = defineOptions({
     default: ["http://127.0.0.1:2379"],
     env: ["KEELSON_LISTEN_ADDRESS", "KINE_LISTEN_ADDRESS"],
     placeholder: "url",
-    help: "Where to serve etcd's API: http://host:port, https://host:port or unix:///path (repeatable)",
+    help: "Where to serve etcd's API: http://host:port, https://host:port, :port for all interfaces, or unix:///path (repeatable)",
   },
   "advertise-client-url": {
     type: "list",
     env: "KEELSON_ADVERTISE_CLIENT_URL",
     placeholder: "url",
-    help: "URLs that clients on other machines reach this server by (default: the listen addresses)",
+    help: "URLs that clients on other machines reach this server by (default: the listen addresses, all interfaces as the first of this host)",
   },
   "server-cert-file": {
     type: "string",
@@ -149,7 +149,12 @@ function withScheme(address: string, secure: boolean): string {
 
 function readTls(values: OptionValues<typeof datastoreOptions>): ListenTls | undefined {
   const { "server-cert-file": cert, "server-key-file": key, "trusted-ca-file": clientCa } = values;
-  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined && key === undefined) {
+    if (clientCa === undefined) return undefined;
+    throw new KeelsonError("option/invalid", "--trusted-ca-file asks for client certificates, which needs TLS", {
+      hint: "give --server-cert-file and --server-key-file as well, or leave it out to serve without TLS",
+    });
+  }
   if (cert === undefined || key === undefined) {
     throw new KeelsonError("option/invalid", "--server-cert-file and --server-key-file belong together", {
       hint: "give both, or neither to serve without TLS",

@@ -16,4 +16,15 @@ describe("the flags of keelson datastore", () => {
       expect(() => config({ "cache-size": wrong })).toThrow("is not a whole number of MiB above 0");
     }
   });
+
+  it("take kine's forms of a listen address", () => {
+    for (const address of [":2379", "tcp://:2379", "http://:2379"]) {
+      expect(config({ "listen-address": address }).listen).toEqual([{ url: "http://:2379" }]);
+    }
+    expect(config({ "listen-address": "unix://kine.sock" }).listen).toEqual([{ url: "unix://kine.sock" }]);
+  });
+
+  it("refuse authorities of client certificates without a certificate to serve TLS with", () => {
+    expect(() => config({ "trusted-ca-file": "/ca" })).toThrow("--trusted-ca-file asks for client certificates");
+  });
 });

@@ -1,16 +1,20 @@
-import { chmod, rm } from "node:fs/promises";
+import { chmod, lstat, rm } from "node:fs/promises";
 import { createServer as createHttpServer, type Server as HttpServer } from "node:http";
 import { type AddressInfo, createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
-import { KeelsonError } from "@keelson/service";
+import { errorCode, KeelsonError } from "@keelson/service";
 import type { HttpExchange } from "../gateway/http-exchange.ts";
 import { Http1Exchange } from "../gateway/http1-exchange.ts";
 import { Http2Exchange } from "../gateway/http2-exchange.ts";
 import { Http2Connection } from "../http2/connection.ts";
 import { clientPreface } from "../http2/frame.ts";
 import { type GrpcServer, isGrpc } from "./grpc-server.ts";
+import { parseListenUrl } from "./listen-url.ts";
 
-/** Where to listen: `http://host:port`, `https://host:port` (with tls) or `unix:///path`. Port 0 takes a free one. */
+/**
+ * Where to listen: `http://host:port`, `https://host:port` (with tls), both without a host for all interfaces, or
+ * `unix://path`. Port 0 takes a free one.
+ */
 export interface ListenOptions {
   url: string;
   tls?: ListenTls;
@@ -53,17 +57,19 @@ export class Listener {
   async start(): Promise<string> {
     this.#silenceTimer = setInterval(() => this.#checkSilence(), silenceMs);
     this.#silenceTimer.unref();
-    const url = new URL(this.#options.url);
-    if (url.protocol === "unix:") {
-      await this.#listenUnix(url.pathname);
+    const target = parseListenUrl(this.#options.url);
+    if ("path" in target) {
+      await this.#listenUnix(target.path);
       return this.#options.url;
     }
-    const where = { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || 2379) };
-    if (url.protocol === "https:") await this.#listen(this.#secureServer(), where);
-    else if (url.protocol === "http:") await this.#listen(this.#plainServer(), where);
-    else throw unknownScheme(this.#options.url);
-    const { port } = this.#server!.address() as AddressInfo;
-    return `${url.protocol}//${url.hostname}:${port}`;
+    const { secure, host, port } = target;
+    await this.#listen(
+      secure ? this.#secureServer() : this.#plainServer(),
+      host === undefined ? { port } : { host, port },
+    );
+    const bound = this.#server!.address() as AddressInfo;
+    const name = host ?? bound.address;
+    return `${secure ? "https" : "http"}://${name.includes(":") ? `[${name}]` : name}:${bound.port}`;
   }
 
   /** Serves new connections with another certificate. */
@@ -83,7 +89,7 @@ export class Listener {
   }
 
   async #listenUnix(path: string): Promise<void> {
-    await rm(path, { force: true });
+    await removeSocket(path, this.#options.url);
     // The socket must never exist with wider permissions than its owner's.
     const before = process.umask(0o177);
     try {
@@ -169,7 +175,7 @@ export class Listener {
     socket.on("close", () => this.#sockets.delete(socket));
   }
 
-  #listen(server: NetServer, where: { host: string; port: number } | { path: string }): Promise<void> {
+  #listen(server: NetServer, where: { host?: string; port: number } | { path: string }): Promise<void> {
     this.#server = server;
     const { url } = this.#options;
     return new Promise((resolve, reject) => {
@@ -191,8 +197,17 @@ function tlsContext({ cert, key, clientCa }: ListenTls): { cert: string; key: st
   return { cert, key, ...(clientCa === undefined ? {} : { ca: clientCa }) };
 }
 
-function unknownScheme(url: string): KeelsonError {
-  return new KeelsonError("datastore/listen", `cannot listen on ${url}`, {
-    hint: "use http://host:port, https://host:port or unix:///path",
+/** Removes a socket that an earlier process left, and nothing else. */
+async function removeSocket(path: string, url: string): Promise<void> {
+  const found = await lstat(path).catch((error) => {
+    if (errorCode(error) === "ENOENT") return undefined;
+    throw error;
   });
+  if (found === undefined) return;
+  if (!found.isSocket()) {
+    throw new KeelsonError("datastore/listen", `cannot listen on ${url}: there is something that is no socket`, {
+      hint: "remove it, or choose another path",
+    });
+  }
+  await rm(path, { force: true });
 }

@@ -1,0 +1,46 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import { join, relative } from "node:path";
+import { createEtcdClient } from "@keelson/etcd-client";
+import { expect, it } from "vitest";
+import { clientUrl, parseListenUrl } from "../src/server/listen-url.ts";
+import { runDatastore, temporaryFolder } from "./running-datastore.ts";
+
+it("parses what can be listened on", () => {
+  expect(parseListenUrl("http://:2380")).toEqual({ secure: false, host: undefined, port: 2380 });
+  expect(parseListenUrl("https://[::1]:0")).toEqual({ secure: true, host: "::1", port: 0 });
+  expect(parseListenUrl("http://db.example")).toEqual({ secure: false, host: "db.example", port: 2379 });
+  expect(parseListenUrl("unix://kine.sock")).toEqual({ path: "kine.sock" });
+  for (const wrong of ["http://h:70000", "http://h:x", "ftp://h", "unix://", "http://a b:c:1", "2379"]) {
+    expect(() => parseListenUrl(wrong), wrong).toThrow("cannot listen on");
+  }
+});
+
+it("listens on all interfaces, and tells clients an address that they can connect to", async () => {
+  const { url } = await runDatastore({ listen: [{ url: "http://:0" }] });
+  const { port } = new URL(url);
+  expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
+  const answer = await fetch(`http://127.0.0.1:${port}/v3/cluster/member/list`, { method: "POST", body: "{}" });
+  const { members } = (await answer.json()) as { members: { clientURLs: string[] }[] };
+  expect(members[0]!.clientURLs).toEqual([clientUrl(url)]);
+  const { hostname } = new URL(clientUrl("http://0.0.0.0:1"));
+  expect(["0.0.0.0", "[::]"]).not.toContain(hostname);
+  expect(isIP(hostname) || hostname).toBeTruthy();
+  expect(clientUrl("https://10.0.0.1:1")).toBe("https://10.0.0.1:1");
+});
+
+it("listens on a relative socket path, replaces a socket that is left, and spares any other file", async () => {
+  const folder = await temporaryFolder();
+  const socket = join(folder, "kine.sock");
+  const listen = [{ url: `unix://${relative(process.cwd(), socket)}` }];
+  await runDatastore({ listen });
+  const second = await runDatastore({ listen });
+  const client = createEtcdClient({ endpoints: [`unix://${socket}`] });
+  await client.put({ key: Buffer.from("a"), value: Buffer.from("1") });
+  client.close();
+  await second.stop();
+  const file = join(folder, "precious.txt");
+  await writeFile(file, "content");
+  await expect(runDatastore({ listen: [{ url: `unix://${file}` }] })).rejects.toThrow("something that is no socket");
+  expect(await readFile(file, "utf8")).toBe("content");
+});
