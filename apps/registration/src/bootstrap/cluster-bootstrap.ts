@@ -173,7 +173,10 @@ export class ClusterBootstrap {
       throw new KeelsonError(
         "token/rotation-unconfirmed",
         `the datastore did not say whether it took the new token: ${errorMessage(cause)}`,
-        { hint: "rotate to the same token again: that finishes what was begun", cause },
+        {
+          hint: "look at server/token in a moment; if the new token is not there, rotate to it again: that finishes what was begun",
+          cause,
+        },
       );
     }
   }

@@ -91,6 +91,7 @@ export class SharedAuthorities {
     const { credentials, pki } = this.#users;
     // The server that wrote them has checked them; nobody without the token could have.
     const changed = checkAuthorities(pki, contents, true, this.#clock);
+    if (!changed.ok) this.#log.error({ reason: changed.refusal.message }, "the CAs in the datastore cannot be used");
     const stored = changed.ok ? changed.value : [];
     const ours = this.#isInLine ? {} : await readBootstrapFiles(pki.paths);
     const taken = stored.filter(({ name }) => {
