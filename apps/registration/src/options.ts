@@ -10,6 +10,8 @@ export const registrationOptions = defineOptions({
   "data-dir": { ...dataDirOption, help: "Folder of the server's state; CAs and tokens live below server/ in it" },
   token: {
     type: "list",
+    // A password may contain anything: more than one are given one by one.
+    keepCommas: true,
     short: "t",
     env: "K3S_TOKEN",
     secret: true,

@@ -159,6 +159,17 @@ describe("a server that joins another", () => {
     await expect(join).rejects.toMatchObject({ code: "token/ca-mismatch" });
   });
 
+  it("joins with whichever of its tokens the server takes, and is told how many it does not", async () => {
+    const { registration: first } = await startRegistration({ token: "server-secret" });
+    const joinUrl = await serve(first);
+    const { registration } = await startRegistration({ joinUrl, token: ["newer-secret", "server-secret"] });
+    expect(await registration.caBundles()).toEqual(await first.caBundles());
+    await expect(startRegistration({ joinUrl, token: ["a-secret", "b-secret"] })).rejects.toMatchObject({
+      code: "token/rejected",
+      message: expect.stringMatching(/accepts none of the 2 server tokens$/),
+    });
+  });
+
   it("is refused with a wrong token, an agent token or none", async () => {
     const { registration: first } = await startRegistration({ token: "server-secret", agentToken: "agent-secret" });
     const joinUrl = await serve(first);

@@ -8,6 +8,8 @@ export const serverOptions = defineOptions({
   "data-dir": { ...dataDirOption, help: "Folder that holds everything the server keeps" },
   token: {
     type: "list",
+    // A password may contain anything: more than one are given one by one.
+    keepCommas: true,
     short: "t",
     env: "K3S_TOKEN",
     secret: true,

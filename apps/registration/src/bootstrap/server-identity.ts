@@ -70,19 +70,19 @@ export class ServerIdentity {
    */
   async #joinServer(url: string, tokens: readonly string[]): Promise<boolean> {
     const storedPassword = await this.#credentials.storedServerPassword();
-    const token = tokens[0] ?? storedPassword;
-    if (token === undefined) {
+    const candidates = tokens.length > 0 ? tokens : storedPassword === undefined ? [] : [storedPassword];
+    if (candidates.length === 0) {
       throw new KeelsonError("token/required", "token is required to join a cluster", {
         hint: "give --token with the content of server/token of a running server",
       });
     }
-    const join = new ServerJoin({ url, token }, this.#deps.clock, this.#deps.log);
     if (storedPassword !== undefined) {
+      const join = this.#serverJoin(url, candidates[0]!);
       const agentPassword = (await this.#credentials.storedAgentPassword()) ?? storedPassword;
       await join.compareConfig(this.#buildConfig(""), agentPassword);
       return true;
     }
-    const data = await waitFor(`the server ${url}`, () => join.fetchBootstrap(), this.#deps);
+    const { join, data } = await waitFor(`the server ${url}`, () => this.#fetchBootstrap(url, candidates), this.#deps);
     if (data !== undefined) {
       const agentPassword = passwordIn(data.PasswdFile?.content.toString() ?? "", "node");
       if (agentPassword !== undefined) {
@@ -99,13 +99,35 @@ export class ServerIdentity {
     });
   }
 
+  /** The bootstrap data for the first token that the server takes. */
+  async #fetchBootstrap(url: string, tokens: readonly string[]) {
+    let refusal: unknown;
+    for (const token of tokens) {
+      const join = this.#serverJoin(url, token);
+      try {
+        return { join, data: await join.fetchBootstrap() };
+      } catch (error) {
+        if (!(error instanceof KeelsonError) || !error.code.startsWith("token/")) throw error;
+        refusal = error;
+      }
+    }
+    if (tokens.length === 1) throw refusal;
+    throw new KeelsonError("token/rejected", `${url} accepts none of the ${tokens.length} server tokens`, {
+      hint: "use the token in the file server/token of a running server (an agent token does not join servers)",
+      cause: refusal,
+    });
+  }
+
+  #serverJoin(url: string, token: string): ServerJoin {
+    return new ServerJoin({ url, token }, this.#deps.clock, this.#deps.log);
+  }
+
   /** Asks the server that was named, or, in a shared datastore, whoever is alive there, whether our settings agree. */
   async #compareWithLiveServer(): Promise<void> {
     const url = this.#config.joinUrl ?? (await this.#liveServer());
     if (url === undefined) return;
     const { serverToken, agentToken } = this.#credentials;
-    const join = new ServerJoin({ url, token: serverToken }, this.#deps.clock, this.#deps.log);
-    await join.compareConfig(this.#buildConfig(""), agentToken);
+    await this.#serverJoin(url, serverToken).compareConfig(this.#buildConfig(""), agentToken);
   }
 
   /**
