@@ -136,4 +136,28 @@ describe.skipIf(!installed)("several gateways behind one address", () => {
     agent.session.close("done");
     await expect.poll(async () => (await connectEgress(second, "far-node:10250")).statusLine).toContain("502");
   });
+
+  test("a Redis that accepts and answers nothing is lost as well, not asked again, and taken back", async () => {
+    const agent = await openTestTunnel(first, "near-node", {
+      onConnect: (session, stream) => session.accept(stream),
+    });
+    const fromSecond = async (): Promise<string> => (await connectEgress(second, "near-node:10250")).statusLine;
+    await expect.poll(fromSecond).toContain("200");
+    const lost =
+      "HTTP/1.1 502 Bad Gateway: failed to find Session for client near-node: its agent has no tunnel to this " +
+      "server, and Redis, which knows the other replicas', does not answer";
+
+    redis.kill("SIGSTOP");
+    expect(await fromSecond()).toBe(lost);
+    expect(await registry.metrics()).toContain("keelson_tunnel_directory_up 0");
+    const startedMs = performance.now();
+    for (let count = 0; count < 5; count++) expect(await fromSecond()).toBe(lost);
+    expect(performance.now() - startedMs).toBeLessThan(1_000); // each would wait 500 ms for Redis
+    expect((await connectEgress(first, "near-node:10250")).statusLine).toContain("200");
+
+    redis.kill("SIGCONT");
+    await expect.poll(fromSecond, { timeout: 10_000 }).toContain("200");
+    expect(await registry.metrics()).toContain("keelson_tunnel_directory_up 1");
+    agent.session.close("done");
+  });
 });

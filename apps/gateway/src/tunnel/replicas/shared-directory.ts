@@ -1,5 +1,5 @@
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
-import type { Redis } from "ioredis";
+import type { ChainableCommander, Redis } from "ioredis";
 
 /** Where a node's session is held: the address of a gateway replica. */
 export interface SharedDirectory {
@@ -21,7 +21,9 @@ const commandTimeoutMs = 500;
 
 /**
  * Which replica holds which node, in Redis: one hash per node, its fields the replicas, their values until when the entry
- * counts. Without Redis each replica goes on with its own sessions; that is said once, and again when Redis is back.
+ * counts. Without Redis each replica goes on with its own sessions; that is said once, and again when Redis is back. A Redis
+ * that accepts connections and answers nothing is as lost as one that is gone: the first command that fails drops the
+ * connection, nothing is asked while there is none, and the greeting of the next one is the proof that Redis answers again.
  */
 export class RedisDirectory implements SharedDirectory {
   readonly #url: string;
@@ -54,7 +56,8 @@ export class RedisDirectory implements SharedDirectory {
       maxRetriesPerRequest: 0,
       commandTimeout: commandTimeoutMs,
       connectTimeout: 2_000,
-      retryStrategy: (attempt) => Math.min(250 * attempt, 5_000),
+      disconnectTimeout: commandTimeoutMs,
+      retryStrategy: (attempt) => Math.min(250 * attempt, 2_000),
     });
     this.#redis = redis;
     redis.on("ready", () => {
@@ -76,7 +79,7 @@ export class RedisDirectory implements SharedDirectory {
     if (this.#available) {
       const pipeline = redis.pipeline();
       for (const node of this.#heldNodes()) pipeline.hdel(keyOf(node), this.#self());
-      await pipeline.exec().catch((error: unknown) => this.#lost(errorMessage(error)));
+      await this.#run(pipeline);
     }
     redis.disconnect();
   }
@@ -87,7 +90,7 @@ export class RedisDirectory implements SharedDirectory {
     const commands = this.#redis.pipeline();
     if (held) commands.hset(key, this.#self(), this.#clock.now() + entryLifeMs).pexpire(key, 2 * entryLifeMs);
     else commands.hdel(key, this.#self());
-    commands.exec().catch((error: unknown) => this.#lost(errorMessage(error)));
+    void this.#run(commands);
   }
 
   async lookup(nodeName: string): Promise<readonly string[]> {
@@ -100,9 +103,24 @@ export class RedisDirectory implements SharedDirectory {
         .sort(([, a], [, b]) => Number(b) - Number(a))
         .map(([replica]) => replica);
     } catch (error) {
-      this.#lost(errorMessage(error));
+      this.#failed(error);
       return [];
     }
+  }
+
+  async #run(commands: ChainableCommander): Promise<void> {
+    try {
+      for (const [error] of (await commands.exec()) ?? []) if (error !== null) throw error;
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** A command failed on a connection that seems to be up: only a new one shows whether Redis answers. */
+  #failed(error: unknown): void {
+    const redis = this.#redis;
+    this.#lost(errorMessage(error));
+    if (redis?.status === "ready") redis.disconnect(true);
   }
 
   #publishAll(): void {
@@ -111,8 +129,8 @@ export class RedisDirectory implements SharedDirectory {
 
   #lost(reason: string): void {
     if (this.#redis === undefined) return; // we are the ones who left
-    this.#available = this.#redis.status === "ready";
-    if (!this.#said || this.#available) return;
+    this.#available = false;
+    if (!this.#said) return;
     this.#said = false;
     this.#log.warn({ reason }, "Redis is lost: only nodes with a session at this very replica can be reached");
   }
