@@ -54,6 +54,21 @@ describe("a JSON patch", () => {
     expect(patched).toEqual({ a: [1, 2, 3, 4], d: 1, e: 1 });
   });
 
+  it("that can be read and does not apply is invalid (422), one that cannot be read is a bad request (400)", () => {
+    const refused = (patch: unknown) => {
+      try {
+        return applyJsonPatch({ a: 1 }, patch);
+      } catch (error) {
+        return error;
+      }
+    };
+    const unfit = { code: 422, reason: "Invalid", message: expect.stringContaining("the server rejected our request") };
+    expect(refused([{ op: "test", path: "/a", value: 2 }])).toMatchObject(unfit);
+    expect(refused([{ op: "remove", path: "/b" }])).toMatchObject(unfit);
+    expect(refused([{ op: "jump", path: "/a" }])).toMatchObject({ code: 400 });
+    expect(refused({ op: "test" })).toMatchObject({ code: 400 });
+  });
+
   it("refuses what does not fit, and never reaches a prototype", () => {
     const bad = [
       [{ op: "remove", path: "/x" }],

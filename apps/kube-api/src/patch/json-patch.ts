@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { apiErrors } from "../http/api-error.ts";
+import { ApiError, apiErrors } from "../http/api-error.ts";
 
 interface Operation {
   op: string;
@@ -45,8 +45,10 @@ function apply(root: { document: unknown }, operation: Operation): void {
   }
 }
 
+/** The patch can be read and does not apply to the object as it is. Source: apiserver pkg/endpoints/handlers/patch.go. */
 function unfit(message: string): Error {
-  return apiErrors.badRequest(`the server rejected our request due to an error in our request: ${message}`);
+  const text = `the server rejected our request due to an error in our request: ${message}`;
+  return new ApiError(422, "Invalid", text, {});
 }
 
 function tokens(pointer: unknown): string[] {
