@@ -1,6 +1,6 @@
 import { lacks } from "@keelson/conformance";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type RunningApi, startApi, WatchReader } from "./support/running-api.ts";
+import { nodeIdentity, type RunningApi, startApi, WatchReader } from "./support/running-api.ts";
 
 const configMaps = "/api/v1/namespaces/default/configmaps";
 const configMap = (name: string, data: Record<string, string> = {}, labels: Record<string, string> = {}) => ({
@@ -172,6 +172,31 @@ describe.skipIf(lacks("etcd"))("objects", () => {
       headers: patchType("merge-patch+json"),
     });
     expect([scaled.json.metadata.generation, scaled.json.status.readyReplicas]).toEqual([2, 1]);
+  });
+
+  it("takes no status from who creates an object, but from a node's kubelet", async () => {
+    const pod = { metadata: { name: "claims" }, spec: { containers: [{ name: "c", image: "x" }] } };
+    const status = { phase: "Succeeded", podIP: "192.0.2.9" };
+    const created = await api.call("POST", "/api/v1/namespaces/default/pods", { body: { ...pod, status } });
+    expect([created.json.status.phase, created.json.status.podIP]).toEqual(["Pending", undefined]);
+    const addresses = [{ type: "InternalIP", address: "192.0.2.9" }];
+    const node = await api.call("POST", "/api/v1/nodes", {
+      body: { metadata: { name: "own" }, status: { addresses } },
+    });
+    expect(node.json.status.addresses).toEqual(addresses);
+  });
+
+  it("writes into a certificate request who asks, whatever it says, and keeps it", async () => {
+    const requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    const asked = { request: "YQ==", signerName: "example.com/s", usages: ["client auth"] };
+    const spec = { ...asked, username: "system:admin", groups: ["system:masters"], uid: "1", extra: { a: ["b"] } };
+    const status = { certificate: "YQ==", conditions: [{ type: "Approved", status: "True" }] };
+    const body = { metadata: { name: "mine" }, spec, status };
+    const created = (await api.call("POST", requests, { body, as: nodeIdentity("n9") })).json;
+    const kept = { ...asked, username: "system:node:n9", groups: ["system:nodes", "system:authenticated"] };
+    expect([created.spec, created.status]).toEqual([kept, undefined]);
+    const updated = await api.call("PUT", `${requests}/mine`, { body: { ...created, spec } });
+    expect([updated.status, updated.json.spec]).toEqual([200, kept]);
   });
 
   it("gives services addresses and refuses a taken one", async () => {

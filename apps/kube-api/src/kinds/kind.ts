@@ -1,4 +1,5 @@
 import type { KubeObject } from "@keelson/kube-client";
+import type { User } from "../auth/user.ts";
 import { isMap } from "../patch/merge-patch.ts";
 import type { View } from "./versions.ts";
 
@@ -42,6 +43,12 @@ export interface Kind {
   columns: readonly Column[];
   /** Field selectors beside metadata.name and metadata.namespace: path -> value. */
   selectableFields?: Readonly<Record<string, (object: ApiObject) => string>>;
+  /** Whether a status comes with the object when it is created; others have one only once somebody reports it. */
+  createsStatus?: boolean;
+  /** Writes into a new object who asked for it. Changes the object. */
+  setRequester?(object: ApiObject, user: User): void;
+  /** Takes back what an update may not change and does not refuse. Changes `object`. */
+  restore?(object: ApiObject, previous: ApiObject): void;
   /** Fills in what the API defaults on create and update. Changes the object. */
   applyDefaults?(object: ApiObject): void;
   /** Problems that make an object invalid: field and message. */

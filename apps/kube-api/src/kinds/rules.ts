@@ -1,3 +1,4 @@
+import type { User } from "../auth/user.ts";
 import { type ApiObject, type FieldProblem, fieldAt, listAt, textAt } from "./kind.ts";
 
 /** Defaulting and validation of single kinds: only what clients rely on. Source: kubernetes pkg/apis/core. */
@@ -153,6 +154,26 @@ export function validatePod(pod: ApiObject): readonly FieldProblem[] {
     problems.push({ field: `spec.containers[${index}].name`, reason: "FieldValueRequired", message: "Required value" });
   }
   return problems;
+}
+
+/**
+ * A signer decides by who asks, so it is never the asker who says that.
+ * Source: kubernetes pkg/registry/certificates/certificates/strategy.go.
+ */
+export function setCertificateRequester(request: ApiObject, { name, uid, groups, extra }: User): void {
+  const { uid: _, extra: __, ...spec } = section(request, "spec");
+  request.spec = {
+    ...spec,
+    username: name,
+    groups: [...groups],
+    ...(uid === undefined ? {} : { uid }),
+    ...(extra === undefined || Object.keys(extra).length === 0 ? {} : { extra }),
+  };
+}
+
+/** What was asked for, and by whom, stays. */
+export function restoreCertificateRequest(request: ApiObject, previous: ApiObject): void {
+  request.spec = previous.spec;
 }
 
 /** The map at a top-level field, made when it is missing. */

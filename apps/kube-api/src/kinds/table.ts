@@ -97,6 +97,8 @@ export const kinds: readonly Kind[] = [
     shortNames: ["no"],
     storagePrefix: "minions",
     subresources: ["status", "proxy"],
+    // A kubelet registers itself with what it knows about its machine.
+    createsStatus: true,
     columns: nodeColumns,
     selectableFields: { "spec.unschedulable": (node) => textAt(node, "spec.unschedulable") || "false" },
   }),
@@ -345,6 +347,8 @@ export const kinds: readonly Kind[] = [
     namespaced: false,
     shortNames: ["csr"],
     subresources: ["status", "approval"],
+    setRequester: rules.setCertificateRequester,
+    restore: rules.restoreCertificateRequest,
     columns: [name, age, field("SignerName", "spec.signerName"), field("Requestor", "spec.username")],
   }),
 ];

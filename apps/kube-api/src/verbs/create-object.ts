@@ -12,6 +12,7 @@ export async function createObject(call: Call, parsed: ApiObject): Promise<ApiOb
   const dryRun = isDryRun(info);
   const node = nodeOf(call.user);
   if (node !== undefined) context.nodeRestriction.checkCreate(node, info, parsed);
+  kind.setRequester?.(parsed, call.user);
   const object = prepareCreate(kind, parsed, context.clock.now());
   const id: ObjectId = { kind, namespace: kind.namespaced ? info.namespace : undefined, name: object.metadata.name };
   if (kind.namespaced) await requireNamespace(call, id);

@@ -22,12 +22,20 @@ export function prepareCreate(kind: Kind, object: ApiObject, nowMs: number): Api
         message: "Required value: name or generateName is required",
       },
     ]);
-  const { resourceVersion, deletionTimestamp: _, ...metadata } = object.metadata;
+  const {
+    resourceVersion,
+    deletionTimestamp: _,
+    deletionGracePeriodSeconds: __,
+    ...metadata
+  } = object.metadata as ApiObject["metadata"] & { deletionGracePeriodSeconds?: number };
   if (resourceVersion !== undefined && resourceVersion !== "" && resourceVersion !== "0") {
     throw apiErrors.badRequest("resourceVersion should not be set on objects to be created");
   }
+  const { status, ...rest } = object;
+  const dropsStatus = hasStatusPart(kind) && !kind.createsStatus;
   const created: ApiObject = {
-    ...object,
+    ...rest,
+    ...(status === undefined || dropsStatus ? {} : { status }),
     metadata: {
       ...metadata,
       name,
@@ -35,7 +43,7 @@ export function prepareCreate(kind: Kind, object: ApiObject, nowMs: number): Api
       creationTimestamp: timestamp(nowMs),
       ...(kind.hasGeneration ? { generation: 1 } : {}),
     },
-  };
+  } as ApiObject;
   kind.applyDefaults?.(created);
   validate(kind, created, undefined);
   return created;
@@ -43,14 +51,13 @@ export function prepareCreate(kind: Kind, object: ApiObject, nowMs: number): Api
 
 /** Joins an update with what it may not change, and counts spec changes. `part` says which half is written. */
 export function prepareUpdate(kind: Kind, previous: ApiObject, update: ApiObject, part: "spec" | "status"): ApiObject {
-  const splitsStatus = kind.subresources?.includes("status") ?? false;
   let next: ApiObject;
   if (part === "status") {
     next = { ...previous, status: update.status };
     // A status writer may also set labels and annotations of its object's metadata, as in kube-apiserver.
     next.metadata = { ...previous.metadata, ...pick(update.metadata, ["labels", "annotations"]) };
   } else {
-    next = splitsStatus ? { ...update, status: previous.status } : { ...update };
+    next = hasStatusPart(kind) ? { ...update, status: previous.status } : { ...update };
     if (next.status === undefined) delete next.status;
   }
   const kept = pick(previous.metadata, [
@@ -68,6 +75,7 @@ export function prepareUpdate(kind: Kind, previous: ApiObject, update: ApiObject
   }
   next.apiVersion = previous.apiVersion;
   next.kind = previous.kind;
+  kind.restore?.(next, previous);
   if (part === "spec") {
     kind.applyDefaults?.(next);
     if (kind.hasGeneration && JSON.stringify(next.spec) !== JSON.stringify(previous.spec)) {
@@ -76,6 +84,11 @@ export function prepareUpdate(kind: Kind, previous: ApiObject, update: ApiObject
   }
   validate(kind, next, previous);
   return next;
+}
+
+/** Whether the status is written apart from the rest. */
+function hasStatusPart({ subresources }: Kind): boolean {
+  return subresources?.includes("status") ?? false;
 }
 
 export function timestamp(ms: number): string {
