@@ -10,6 +10,8 @@ export interface EtcdTls {
   ca: string;
   cert?: string;
   key?: string;
+  /** False trusts any certificate of the server (true). */
+  rejectUnauthorized?: boolean;
 }
 
 /** TLS material, or where to read it at each connect: it may be made, or renewed, after the client. */
@@ -38,6 +40,9 @@ export interface GrpcStream {
   send(message: Buffer): void;
   halfClose(): void;
   cancel(): void;
+  /** Takes no more from the server until {@link resume}; flow control then stops it. */
+  pause(): void;
+  resume(): void;
 }
 
 /** Headers that go along with a call (`token`, `hasleader`, …). */
@@ -172,6 +177,7 @@ export class GrpcConnection {
       status = trailers;
     });
     stream.on("data", (chunk: Buffer) => {
+      if (isOver) return;
       try {
         reader.push(chunk);
       } catch (cause) {
@@ -189,7 +195,11 @@ export class GrpcConnection {
       cancel: () => {
         over(new RpcError(grpcStatus.canceled, "canceled by the client"));
         stream.close(constants.NGHTTP2_CANCEL);
+        // A paused stream with something left to read would never close.
+        stream.resume();
       },
+      pause: () => void stream.pause(),
+      resume: () => void stream.resume(),
     };
   }
 

@@ -21,15 +21,21 @@ export function parseEtcdEndpoints(endpoint: string): string[] {
   return urls;
 }
 
-/** TLS towards the etcd, read anew for each connection. Without files the system's authorities are not enough: etcd's are private. */
+/**
+ * TLS towards the etcd, read anew for each connection, and now, so that a file that is missing is known at the start:
+ * throws a KeelsonError that names it. Without files the system's authorities are not enough: etcd's are private.
+ */
 export function etcdTls(files: DatabaseTlsFiles | undefined): (() => EtcdTls) | undefined {
   if (files === undefined) return undefined;
-  return () => {
-    const { ca, cert, key } = readTlsFiles(files, "full");
+  const read = (): EtcdTls => {
+    const { ca, cert, key, rejectUnauthorized } = readTlsFiles(files, "full");
     return {
+      rejectUnauthorized,
       ca: ca?.toString("utf8") ?? "",
       ...(cert === undefined ? {} : { cert: cert.toString("utf8") }),
       ...(key === undefined ? {} : { key: key.toString("utf8") }),
     };
   };
+  read();
+  return read;
 }

@@ -35,9 +35,13 @@ export function proxyChecks(upstream: EtcdUpstream): HealthChecks {
   };
 }
 
+/** What may wait for a client that reads slowly; etcd waits with the rest. */
+const maxPendingBytes = 1 << 20;
+
 function pass(upstream: EtcdUpstream, path: string, stream: ServerStream, info: CallInfo): StreamHandler {
   let call: GrpcStream | undefined;
   let closed = false;
+  let paused = false;
   /** What the client says before the upstream call stands. */
   const early: ((call: GrpcStream) => void)[] = [];
   const whenOpen = (action: (call: GrpcStream) => void): void => {
@@ -47,7 +51,15 @@ function pass(upstream: EtcdUpstream, path: string, stream: ServerStream, info: 
   upstream
     .stream(
       path,
-      { onMessage: (message) => stream.send([message]), onEnd: (error) => stream.end(error) },
+      {
+        onMessage(message) {
+          stream.send([message]);
+          if (call === undefined || paused || stream.pendingBytes <= maxPendingBytes) return;
+          paused = true;
+          call.pause();
+        },
+        onEnd: (error) => stream.end(error),
+      },
       info.metadata,
     )
     .then(
@@ -62,6 +74,11 @@ function pass(upstream: EtcdUpstream, path: string, stream: ServerStream, info: 
     // The request's bytes are a view of a buffer that is read on.
     onMessage: (message) => whenOpen((opened) => opened.send(Buffer.from(message))),
     onHalfClose: () => whenOpen((opened) => opened.halfClose()),
+    onDrain() {
+      if (!paused || stream.pendingBytes > maxPendingBytes / 2) return;
+      paused = false;
+      call?.resume();
+    },
     onClosed() {
       closed = true;
       call?.cancel();
