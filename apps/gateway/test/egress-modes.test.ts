@@ -6,11 +6,17 @@ import { type EgressMode, routeOf } from "../src/tunnel/egress/route.ts";
 import { type ClusterApi, node, pod, startClusterApi } from "./support/cluster-api.ts";
 
 const lists: Readonly<Record<string, unknown[]>> = {
-  nodes: [node("labelled", "10.0.0.1", true), node("plain", "10.0.0.2", false, 10_259)],
+  nodes: [
+    node("labelled", "10.0.0.1", true),
+    node("plain", "10.0.0.2", false, 10_259),
+    node("sixth", "fd00:0:0::6", false),
+  ],
   pods: [
     pod("web", "labelled", "10.42.0.5"),
     pod("proxy", "labelled", "10.0.0.1", true),
     pod("stray", "plain", "10.42.1.5"),
+    // Finished, and listed after the pod that has its address now.
+    pod("was", "plain", "10.42.0.5", false, "Succeeded"),
   ],
 };
 
@@ -54,6 +60,7 @@ describe.each(["agent", "pod", "cluster"] as const)("egress mode %s", (mode) => 
     // Without the label its agent would refuse, and a stock one would close its whole tunnel.
     expect(route("10.42.1.5", 8_080)).toBe("direct");
     expect(route("10.43.0.10", 53)).toBe("direct");
+    expect(route("fd00::6", 10_250)).toBe("sixth 127.0.0.1:10250");
     expect([...api.listed].sort()).toEqual(tunnelsPods ? ["nodes", "pods"] : ["nodes"]);
     table.stop();
   });
@@ -69,6 +76,7 @@ test("in mode disabled nothing is tunnelled: a node's name leads to its address"
 test("a pod that goes, and a node that takes another address, are followed", async () => {
   const { table, route } = await routesOf("cluster");
   await expect.poll(() => api.watches.size).toBe(2);
+  expect(route("10.42.0.5", 8_080)).toBe("labelled 10.42.0.5:8080");
   const send = (plural: string, type: string, object: unknown): void => {
     api.watches.get(plural)!.write(`${JSON.stringify({ type, object })}\n`);
   };

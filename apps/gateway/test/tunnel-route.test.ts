@@ -55,7 +55,14 @@ describe("the egress routing table", () => {
     },
   );
 
-  test("IPv6 targets come in brackets", () => {
-    expect(parseAuthority("[fd00::1]:10250")).toEqual({ host: "fd00::1", port: 10_250 });
+  test.each([
+    ["[fd00::1]:10250", "fd00::1"],
+    ["[FD00:0:0:0:0:0:0:1]:10250", "fd00::1"],
+    ["[0:0:0:0:0:0:0:1]:10250", "::1"],
+    ["[::ffff:10.0.0.1]:10250", "10.0.0.1"],
+    ["[::ffff:0a00:1]:10250", "10.0.0.1"],
+    ["10.0.0.1:10250", "10.0.0.1"],
+  ])("%s is %s, however it is spelt", (target, host) => {
+    expect(parseAuthority(target)).toEqual({ host, port: 10_250 });
   });
 });

@@ -18,6 +18,7 @@ import { refuseConnect, relayConnect } from "./egress/connect-request.ts";
 import { dialDirect } from "./egress/dial-direct.ts";
 import { EgressError } from "./egress/egress-error.ts";
 import { NodeTable } from "./egress/node-table.ts";
+import { leadsToListener } from "./egress/own-listener.ts";
 import { type AddressTable, type EgressMode, parseAuthority, type Route, routeOf } from "./egress/route.ts";
 import { HubMetrics } from "./hub-metrics.ts";
 import { type DialOptions, defaultDialTimeoutMs, NodeDialer } from "./node-dialer.ts";
@@ -254,15 +255,18 @@ class SessionHub implements TunnelHub {
       return this.dial(route.node, `tcp/${route.address}`);
     }
     const direct = directTarget(route);
-    this.#refuseOwnListener(direct.host, direct.port);
-    return dialDirect(direct.host, direct.port, dialTimeoutMs, this.#deps.clock);
+    const isOwn = new EgressError(403, `${direct.host}:${direct.port} is this server itself`);
+    if (this.#isOwnListener(direct.host, direct.port)) throw isOwn;
+    const socket = await dialDirect(direct.host, direct.port, dialTimeoutMs, this.#deps.clock);
+    // Where a name leads is known only now.
+    if (!this.#isOwnListener(socket.remoteAddress ?? "", direct.port)) return socket;
+    socket.destroy();
+    throw isOwn;
   }
 
-  #refuseOwnListener(host: string, port: number): void {
+  #isOwnListener(address: string, port: number): boolean {
     const own = this.#options.ownListeners?.() ?? [];
-    if (own.some((listener) => listener.port === port && isOwnHost(host, listener.host))) {
-      throw new EgressError(403, `${host}:${port} is this server itself`);
-    }
+    return own.some((listener) => listener.port === port && leadsToListener(address, listener.host));
   }
 
   dial(nodeName: string, target: string, options?: DialOptions): Promise<Duplex> {
@@ -275,10 +279,4 @@ function directTarget(route: Exclude<Route, { via: "none" }>): { host: string; p
   if (route.via === "direct") return route;
   if (route.kubelet) throw new EgressError(502, "a kubelet is reached through its tunnel only");
   return route.direct;
-}
-
-/** Whether dialling `host` reaches a listener bound to `bound`. */
-function isOwnHost(host: string, bound: string): boolean {
-  const wildcard = bound === "0.0.0.0" || bound === "::";
-  return host === bound || (wildcard && (host === "127.0.0.1" || host === "::1" || host === "localhost"));
 }

@@ -16,9 +16,9 @@ export function node(name: string, ip: string, egress: boolean, kubeletPort = 10
   return { metadata: { name, labels, resourceVersion: "1" }, status };
 }
 
-export function pod(name: string, nodeName: string, podIP: string, hostNetwork = false) {
+export function pod(name: string, nodeName: string, podIP: string, hostNetwork = false, phase = "Running") {
   const metadata = { name, namespace: "default", resourceVersion: "1" };
-  return { metadata, spec: { nodeName, hostNetwork }, status: { podIP, podIPs: [{ ip: podIP }] } };
+  return { metadata, spec: { nodeName, hostNetwork }, status: { phase, podIP, podIPs: [{ ip: podIP }] } };
 }
 
 /** A Kubernetes API that has these nodes and pods, and watches that say what the test writes. */

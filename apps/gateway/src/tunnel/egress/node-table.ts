@@ -1,5 +1,6 @@
 import { createInformer, type Informer, type KubeClient, type KubeObject, resources } from "@keelson/kube-client";
 import type { Clock, Logger } from "@keelson/service";
+import { canonicalAddress } from "./address.ts";
 import { type AddressTable, defaultKubeletPort, type EgressMode, type RoutedNode } from "./route.ts";
 
 interface Node extends KubeObject {
@@ -11,7 +12,7 @@ interface Node extends KubeObject {
 
 interface Pod extends KubeObject {
   spec?: { nodeName?: string; hostNetwork?: boolean };
-  status?: { podIPs?: { ip: string }[]; podIP?: string };
+  status?: { phase?: string; podIPs?: { ip: string }[]; podIP?: string };
 }
 
 const egressLabel = "egress.k3s.io/cluster";
@@ -72,14 +73,18 @@ export class NodeTable implements AddressTable {
         address: ips[0]?.address,
       };
       this.#nodesByName.set(node.name, node);
-      for (const { address } of ips) this.#nodesByIp.set(address, node);
+      for (const { address } of ips) this.#nodesByIp.set(canonicalAddress(address), node);
     }
   }
 }
 
-/** The addresses that are a pod's own: a pod in the host's network has the node's. */
+/**
+ * The addresses that are a pod's own. A pod in the host's network has the node's; one that has finished still shows the
+ * address it had, which may be another pod's by now.
+ */
 function podIps(pod: Pod | undefined): string[] {
-  if (pod?.spec?.hostNetwork) return [];
-  const { podIPs, podIP } = pod?.status ?? {};
-  return podIPs?.map(({ ip }) => ip) ?? (podIP === undefined ? [] : [podIP]);
+  const { phase, podIPs, podIP } = pod?.status ?? {};
+  if (pod?.spec?.hostNetwork || phase === "Succeeded" || phase === "Failed") return [];
+  const ips = podIPs?.map(({ ip }) => ip) ?? (podIP === undefined ? [] : [podIP]);
+  return ips.map(canonicalAddress);
 }

@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { canonicalAddress } from "./address.ts";
 
 /** How traffic to nodes and pods travels (K3s `--egress-selector-mode`). */
 export type EgressMode = "disabled" | "agent" | "pod" | "cluster";
@@ -17,7 +18,7 @@ export interface RoutedNode {
   address: string | undefined;
 }
 
-/** Who owns an address. Exact matches only. */
+/** Who owns an address. Exact matches only, of canonical addresses. */
 export interface AddressTable {
   nodeByName(name: string): RoutedNode | undefined;
   nodeByIp(ip: string): RoutedNode | undefined;
@@ -45,12 +46,12 @@ export type Route =
   | { via: "direct"; host: string; port: number }
   | { via: "none"; reason: string };
 
-/** Splits the target of a CONNECT; undefined when it is not `host:port`. */
+/** Splits the target of a CONNECT, an address in its canonical form; undefined when it is not `host:port`. */
 export function parseAuthority(text: string): { host: string; port: number } | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]@/\s]{1,253})):(\d{1,5})$/.exec(text);
   if (match === null) return undefined;
   const port = Number(match[3]);
-  return port < 1 || port > 65_535 ? undefined : { host: match[1] ?? match[2]!, port };
+  return port < 1 || port > 65_535 ? undefined : { host: canonicalAddress(match[1] ?? match[2]!), port };
 }
 
 /** The routing table of the egress proxy (reference: server side in K3s), without its fallback to loopback. */
