@@ -1,10 +1,38 @@
 import { readFile, writeFile } from "node:fs/promises";
-import { isIP } from "node:net";
+import { connect, isIP } from "node:net";
 import { join, relative } from "node:path";
 import { createEtcdClient } from "@keelson/etcd-client";
-import { expect, it } from "vitest";
+import { silentLogger } from "@keelson/service";
+import { expect, it, onTestFinished } from "vitest";
+import { GrpcServer } from "../src/server/grpc-server.ts";
 import { clientUrl, parseListenUrl } from "../src/server/listen-url.ts";
+import { Listener } from "../src/server/listener.ts";
 import { runDatastore, temporaryFolder } from "./running-datastore.ts";
+
+const noListener = { onData() {}, onEnd() {}, onClosed() {} };
+
+it("ends HTTP/1 requests that never become whole, without the client's help", async () => {
+  const timeouts = { headersMs: 100, requestMs: 200, checkMs: 20 };
+  const noGrpc = new GrpcServer([], silentLogger);
+  const listener = new Listener(
+    { url: "http://127.0.0.1:0" },
+    noGrpc,
+    (exchange) => exchange.listen(noListener),
+    timeouts,
+  );
+  const url = await listener.start();
+  onTestFinished(() => listener.stop());
+  const heads = ["GET / HTTP/1.1\r\nHost: a\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"];
+  const answers = heads.map(async (head) => {
+    const socket = connect(Number(new URL(url).port), "127.0.0.1");
+    socket.write(head);
+    let answer = "";
+    for await (const chunk of socket) answer += chunk;
+    return answer.split("\r\n")[0];
+  });
+  const timedOut = "HTTP/1.1 408 Request Timeout";
+  expect(await Promise.all(answers)).toEqual([timedOut, timedOut]);
+});
 
 it("parses what can be listened on", () => {
   expect(parseListenUrl("http://:2380")).toEqual({ secure: false, host: undefined, port: 2380 });

@@ -30,6 +30,15 @@ export interface ListenTls {
 
 /** A client must say its first bytes within this time. */
 const firstBytesTimeoutMs = 30_000;
+/** Within which a client must have said its whole HTTP/1 request: it costs a connection until then. */
+export interface RequestTimeouts {
+  headersMs: number;
+  requestMs: number;
+  /** How often connections are looked at. */
+  checkMs: number;
+}
+
+const defaultTimeouts: RequestTimeouts = { headersMs: 60_000, requestMs: 300_000, checkMs: 15_000 };
 /** A connection that is silent for this long is asked for a sign of life, and closed if none comes in as much time. */
 const silenceMs = 60_000;
 
@@ -46,17 +55,27 @@ export class Listener {
   readonly #connections = new Map<Http2Connection, { frames: number; asked: boolean }>();
   #silenceTimer: NodeJS.Timeout | undefined;
 
-  constructor(options: ListenOptions, grpc: GrpcServer, onHttp: (exchange: HttpExchange) => void) {
+  constructor(
+    options: ListenOptions,
+    grpc: GrpcServer,
+    onHttp: (exchange: HttpExchange) => void,
+    { headersMs, requestMs, checkMs }: RequestTimeouts = defaultTimeouts,
+  ) {
     this.#options = options;
     this.#grpc = grpc;
     this.#onHttp = onHttp;
-    this.#http = createHttpServer((request, response) => onHttp(new Http1Exchange(request, response)));
+    this.#http = createHttpServer(
+      { headersTimeout: headersMs, requestTimeout: requestMs, connectionsCheckingInterval: checkMs },
+      (request, response) => onHttp(new Http1Exchange(request, response)),
+    );
   }
 
   /** Starts listening; resolves with the actual URL. */
   async start(): Promise<string> {
     this.#silenceTimer = setInterval(() => this.#checkSilence(), silenceMs);
     this.#silenceTimer.unref();
+    // It is given its connections and never listens itself, which is when it would begin to look at their time-outs.
+    this.#http.emit("listening");
     const target = parseListenUrl(this.#options.url);
     if ("path" in target) {
       await this.#listenUnix(target.path);
@@ -79,6 +98,7 @@ export class Listener {
 
   async stop(): Promise<void> {
     clearInterval(this.#silenceTimer);
+    this.#http.close();
     const server = this.#server;
     if (server === undefined) return;
     this.#server = undefined;
