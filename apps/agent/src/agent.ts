@@ -83,7 +83,7 @@ class AgentProxy implements Agent {
 
   async start(): Promise<void> {
     const { nodeName, withNodeId, nodePasswordFile, token, nodeIps } = this.#config;
-    if (token !== undefined) parseToken(token); // a malformed token is the user's to mend, not to be retried
+    if (typeof token === "string") parseToken(token); // a malformed token is the user's to mend, not to be retried
     await this.#makeFolder();
     const password = await nodePassword(nodePasswordFile);
     const suffix = withNodeId === true ? `-${await nodeId(joinPath(nodePasswordFile, "..", "id"))}` : "";

@@ -1,8 +1,8 @@
 export interface AgentConfig {
   /** Registration addresses, `https://host:port`. */
   servers: readonly string[];
-  /** The cluster's token; or a file that holds it, waited for until it is there. */
-  token?: string;
+  /** The cluster's token, or who knows it; or a file that holds it, waited for until it is there. Both are asked each time. */
+  token?: string | (() => string);
   tokenFile?: string;
   dataDir: string;
   nodeName: string;

@@ -1,6 +1,7 @@
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { request } from "node:http";
-import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { FakeServer } from "./support/fake-server.ts";
 import { startAgent } from "./support/start-agent.ts";
@@ -69,6 +70,29 @@ describe("an agent that joins", () => {
     await first[Symbol.asyncDispose]();
   });
 
+  test("needs no token any more once it has a certificate: bootstrap tokens end, others are rotated", async () => {
+    const first = await startAgent({ servers: [server.url], token: server.token });
+    await first.agent.ready;
+    server.acceptsToken = false;
+    await first.agent.stop();
+    const { dataDir } = first;
+    await using second = await startAgent({ servers: [server.url], token: server.token, dataDir });
+    await second.agent.ready;
+    expect(second.agent.status()).toMatchObject({ token: "accepted", problems: [] });
+    await first[Symbol.asyncDispose]();
+  });
+
+  test("joins with its token where the servers do not know its certificate", async () => {
+    const first = await startAgent({ servers: [server.url], token: server.token });
+    await first.agent.ready;
+    server.acceptsCertificates = false;
+    await first.agent.stop();
+    const { dataDir } = first;
+    await using second = await startAgent({ servers: [server.url], token: server.token, dataDir });
+    await second.agent.ready;
+    await first[Symbol.asyncDispose]();
+  });
+
   test("appends a kept id to its name with --with-node-id", async () => {
     await using started = await startAgent({ servers: [server.url], token: server.token, withNodeId: true });
     await started.agent.ready;
@@ -95,6 +119,17 @@ describe("an agent that cannot join says why in one sentence, and goes on trying
     server.acceptsToken = true;
     await started.agent.ready;
     expect(started.agent.status().problems).toEqual([]);
+  });
+
+  test("a token file that holds no token, until it does", async () => {
+    const tokenFile = join(await mkdtemp(join(tmpdir(), "keelson-token-")), "token");
+    await writeFile(tokenFile, "K10zzz::server:x");
+    await using started = await startAgent({ servers: [server.url], token: undefined, tokenFile });
+    await expect.poll(() => started.agent.status().problems[0]?.what).toMatch(/token file .* holds no token/);
+    expect(started.log.join("")).not.toContain("K10zzz");
+    await writeFile(tokenFile, server.token);
+    await started.agent.ready;
+    await rm(dirname(tokenFile), { recursive: true });
   });
 
   test("a token of another cluster: nothing secret is sent", async () => {

@@ -80,6 +80,7 @@ test("a renewal that fails is tried again, and status says when time runs short"
   const { agent, log } = started;
   await agent.ready;
   server.acceptsToken = false;
+  server.acceptsCertificates = false;
   clock.passDays(355);
   await expect.poll(() => log.filter((line) => line.includes("could not be renewed yet")).length).toBe(1);
   const said = agent.status().problems.map(({ what }) => what);

@@ -160,6 +160,11 @@ export class Registration implements Service, RegistrationClient {
     return this.#credentials.serverToken;
   }
 
+  /** The full token that agents join with now: it changes with a rotation. */
+  get agentToken(): string {
+    return this.#credentials.agentToken;
+  }
+
   /** Brings the files below `<dataDir>/server` into being, so that the parts that read them can start. Idempotent. */
   prepare(): Promise<void> {
     this.#prepared ??= this.#identity.establish().then((serverConfig) => {

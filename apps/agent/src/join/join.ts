@@ -1,4 +1,4 @@
-import type { KeyObject } from "node:crypto";
+import { type KeyObject, X509Certificate } from "node:crypto";
 import {
   createCertificateRequest,
   exportPrivateKey,
@@ -8,7 +8,7 @@ import {
 } from "@keelson/pki/csr";
 import { nodeHeaders, type ServerConfig } from "@keelson/protocol/supervisor";
 import { hashCaBundle, type Token } from "@keelson/secret-format";
-import { KeelsonError, readFileIfExists } from "@keelson/service";
+import { errorCode, KeelsonError, readFileIfExists } from "@keelson/service";
 import { type AgentLayout, type LeafName, leafNames } from "../layout.ts";
 import { refusalText, type SupervisorAnswer, SupervisorClient } from "./supervisor-client.ts";
 
@@ -42,13 +42,8 @@ export async function join(input: JoinInput): Promise<Joined> {
   const keys = loadKeys(input.layout);
   keys.catch(() => {}); // awaited below; until then a failure must not count as unhandled
   const caPem = await fetchCa(input.address, input.token);
-  const client = new SupervisorClient({
-    ...input.address,
-    ca: caPem,
-    authorization: authorizationOf(input.token),
-  });
+  const { client, config } = await introduce(input, caPem);
   try {
-    const config = await fetchConfig(client);
     const [serverCaPem, clientCaPem, leaves] = await Promise.all([
       fetchText(client, "/v1-k3s/server-ca.crt"),
       fetchText(client, "/v1-k3s/client-ca.crt"),
@@ -57,6 +52,50 @@ export async function join(input: JoinInput): Promise<Joined> {
     return { config, serverCaPem, clientCaPem, leaves, clockSkew: client.clockSkew };
   } finally {
     client.close();
+  }
+}
+
+/**
+ * Makes ourselves known, and asks for the configuration by it. A node that has a certificate shows it beside the token, which
+ * may have ended since: bootstrap tokens do by themselves. A server that does not like it (its CAs are others now, or it is of
+ * 2021) is asked with the token alone.
+ */
+async function introduce({ address, token, node, layout }: JoinInput, ca: string) {
+  const certificate = await storedCertificate(layout, node.name);
+  const ask = async (way: { clientCertificate?: { cert: string; key: string } }) => {
+    const client = new SupervisorClient({ ...address, ca, authorization: authorizationOf(token), ...way });
+    try {
+      return { client, config: await fetchConfig(client) };
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+  };
+  if (certificate === undefined) return ask({});
+  try {
+    return await ask({ clientCertificate: certificate });
+  } catch (error) {
+    if (errorCode(error) !== "join/token-rejected") throw error;
+    return ask({});
+  }
+}
+
+/** This node's certificate from an earlier join, while it is valid. */
+async function storedCertificate(
+  layout: AgentLayout,
+  nodeName: string,
+): Promise<{ cert: string; key: string } | undefined> {
+  const [cert, key] = await Promise.all([
+    readFileIfExists(layout.certificate("client-kubelet")),
+    readFileIfExists(layout.key("client-kubelet")),
+  ]);
+  if (cert === undefined || key === undefined || tryImport(key) === undefined) return undefined;
+  try {
+    const { subject, validToDate } = new X509Certificate(cert);
+    const isOurs = subject.split("\n").includes(`CN=system:node:${nodeName}`);
+    return isOurs && validToDate.getTime() > Date.now() ? { cert, key } : undefined;
+  } catch {
+    return undefined; // a damaged file: the token makes a new one
   }
 }
 

@@ -39,6 +39,25 @@ export interface JoinerInput {
   balancer: LoadBalancer;
 }
 
+/** Throws `join/no-token` while there is none that could be read. */
+async function readTokenFile(path: string): Promise<Token> {
+  const unusable = (what: string, hint: string, cause?: unknown): KeelsonError =>
+    new KeelsonError("join/no-token", `the token file ${path} ${what}`, { hint, cause });
+  const hint = "copy server/token from a server to it";
+  let text: string | undefined;
+  try {
+    text = (await readFileIfExists(path))?.trim();
+  } catch (cause) {
+    throw unusable(`cannot be read: ${errorMessage(cause)}`, hint, cause);
+  }
+  if (text === undefined || text === "") throw unusable(text === undefined ? "is not there" : "is empty", hint);
+  try {
+    return parseToken(text);
+  } catch (cause) {
+    throw unusable(`holds no token: ${errorMessage(cause)}`, hint, cause);
+  }
+}
+
 /** Brings the node into the cluster, however long it takes, and keeps what is known about token and clock. */
 export class Joiner {
   readonly #input: JoinerInput;
@@ -67,19 +86,19 @@ export class Joiner {
     return this.#clockSkew;
   }
 
-  /** Waits for the token and joins, with back-off, until it has worked. Rejects only with the signal's reason. */
+  /** Joins, with back-off, until it has worked. Rejects only with the signal's reason. */
   async join(signal: AbortSignal): Promise<Joined> {
-    this.#token = await this.#waitForToken(signal);
     const backoff = new Backoff({ initialMs: 500, maxMs: 10_000 });
-    for (let attempt = 1; ; attempt++) {
+    for (let attempts = 0; ; ) {
       signal.throwIfAborted();
       try {
         const joined = await this.fetch();
         this.#progress = { state: "joined", sinceMs: this.#deps.clock.monotonic() };
         return joined;
       } catch (error) {
-        this.#failed(attempt, this.#explain(error));
-        await sleep(backoff.next(), signal);
+        const waitsForToken = errorCode(error) === "join/no-token";
+        this.#failed(waitsForToken ? attempts : ++attempts, this.#explain(error));
+        await sleep(waitsForToken ? tokenFilePollMs : backoff.next(), signal);
       }
     }
   }
@@ -89,9 +108,10 @@ export class Joiner {
     const { balancer, config, nodeName, password, nodeIps, layout } = this.#input;
     const ips = [...nodeIps, ...(config.nodeExternalIps ?? [])];
     const address = { host: "127.0.0.1", port: balancer.port };
+    const token = await this.#readToken();
     try {
       const node = { name: nodeName, password, ips };
-      const joined = await join({ address, token: this.#requireToken(), node, layout });
+      const joined = await join({ address, token, node, layout });
       this.#fit = "accepted";
       this.#clockSkew = joined.clockSkew ?? this.#clockSkew;
       return joined;
@@ -102,43 +122,57 @@ export class Joiner {
     }
   }
 
-  /** A client of the supervisor with the token, once joined. The caller closes it. */
-  supervisor({ serverCaPem: ca }: Joined): SupervisorClient {
-    const port = this.#input.balancer.port;
-    return new SupervisorClient({ host: "127.0.0.1", port, ca, authorization: authorizationOf(this.#requireToken()) });
+  /** A client of the supervisor as this node, once joined. The caller closes it. */
+  supervisor({ serverCaPem: ca, leaves }: Joined, withCertificate = true): SupervisorClient {
+    const { certPem: cert, keyPem: key } = leaves["client-kubelet"];
+    return new SupervisorClient({
+      host: "127.0.0.1",
+      port: this.#input.balancer.port,
+      ca,
+      ...(this.#token === undefined ? {} : { authorization: authorizationOf(this.#token) }),
+      ...(withCertificate ? { clientCertificate: { cert, key } } : {}),
+    });
   }
 
-  /** Asks a server what it thinks of our token and clock now; leaves both as they are when none answers. Never rejects. */
+  /**
+   * Asks a server what it thinks of our certificate, of our token and of our clock now; leaves all as they are when none
+   * answers. Never rejects.
+   */
   async check(joined: Joined): Promise<void> {
-    const client = this.supervisor(joined);
     try {
-      const { status } = await client.send({ path: "/v1-k3s/config" });
-      if (status === 200) this.#fit = "accepted";
-      if (status === 401 || status === 403) this.#fit = "rejected";
-      this.#clockSkew = client.clockSkew ?? this.#clockSkew;
+      await this.#readToken();
+      // Servers of 2021 take nothing but the token.
+      const isAccepted = (await this.#isAccepted(joined, true)) || (await this.#isAccepted(joined, false));
+      this.#fit = isAccepted ? "accepted" : "rejected";
     } catch (error) {
       this.#deps.log.debug({ error: errorMessage(error) }, "no server could be asked about our token");
+    }
+  }
+
+  async #isAccepted(joined: Joined, withCertificate: boolean): Promise<boolean> {
+    const client = this.supervisor(joined, withCertificate);
+    try {
+      const { status } = await client.send({ path: "/v1-k3s/config" });
+      this.#clockSkew = client.clockSkew ?? this.#clockSkew;
+      if (status === 200) return true;
+      if (status === 401 || status === 403) return false;
+      throw new KeelsonError("join/refused", `a server answered ${status} to /v1-k3s/config`);
     } finally {
       client.close();
     }
   }
 
-  #requireToken(): Token {
-    if (this.#token === undefined) throw new KeelsonError("join/no-token", "the token is not known yet");
-    return this.#token;
-  }
-
-  async #waitForToken(signal: AbortSignal): Promise<Token> {
+  /** The token as it is now: a file may have got another since. One that cannot be read leaves the last in force. */
+  async #readToken(): Promise<Token> {
     const { token, tokenFile } = this.#input.config;
-    if (token !== undefined) return parseToken(token);
-    for (let said = false; ; said = true) {
-      const text = (await readFileIfExists(tokenFile ?? ""))?.trim();
-      if (text !== undefined && text !== "") return parseToken(text);
-      const hint = "copy server/token from a server to it";
-      if (!said)
-        this.#failed(0, new KeelsonError("join/no-token", `the token file ${tokenFile} is not there`, { hint }));
-      await sleep(tokenFilePollMs, signal);
+    try {
+      if (token !== undefined) this.#token = parseToken(typeof token === "string" ? token : token());
+      else this.#token = await readTokenFile(tokenFile ?? "");
+    } catch (error) {
+      if (this.#token === undefined) throw error;
+      this.#deps.log.debug({ error: errorMessage(error) }, "the token cannot be read again");
     }
+    return this.#token;
   }
 
   /** A lost connection to the balancer says nothing; what the balancer met at the servers does. */

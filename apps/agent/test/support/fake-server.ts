@@ -39,6 +39,8 @@ export class FakeServer {
   /** Node passwords by name: the first that comes is kept. */
   readonly nodePasswords = new Map<string, string>();
   acceptsToken = true;
+  /** Whether a node is known by its certificate, as current servers do it. */
+  acceptsCertificates = true;
   port = 0;
   readonly #server: Server;
   readonly #sockets = new Set<Duplex>();
@@ -121,7 +123,8 @@ export class FakeServer {
     if (path === "/ping") return text(200, "pong");
     if (!path.startsWith("/v1-k3s/")) return this.#kubernetes(req.method ?? "", url, body, res);
     const expected = `Basic ${Buffer.from(`node:${agentSecret}`).toString("base64")}`;
-    if (!this.acceptsToken || req.headers.authorization !== expected) return text(401, "");
+    const isKnown = this.acceptsCertificates && certificate !== undefined;
+    if (!isKnown && (!this.acceptsToken || req.headers.authorization !== expected)) return text(401, "");
     if (path === "/v1-k3s/config")
       return text(200, JSON.stringify({ EgressSelectorMode: "agent", ClusterIPRanges: [] }));
     if (path === "/v1-k3s/server-ca.crt") return text(200, this.#serverCa.bundlePem);

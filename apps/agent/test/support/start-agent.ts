@@ -12,7 +12,7 @@ export interface TestAgent extends AsyncDisposable {
 }
 
 export async function startAgent(
-  config: Partial<AgentConfig> & Pick<AgentConfig, "servers" | "token">,
+  config: Partial<AgentConfig> & Pick<AgentConfig, "servers"> & { token?: AgentConfig["token"] | undefined },
   clock: Clock = systemClock,
 ): Promise<TestAgent> {
   const dataDir = config.dataDir ?? (await mkdtemp(join(tmpdir(), "keelson-agent-")));

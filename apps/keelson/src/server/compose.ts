@@ -158,14 +158,14 @@ export class Server implements Service {
 
   /** The server as a node of its own cluster, unless --disable-agent. */
   async #startAgent(registration: Registration, gateway: Gateway): Promise<void> {
-    const { values, dataDir, nodeName, nodeIps, agentToken } = this.#config;
+    const { values, dataDir, nodeName, nodeIps } = this.#config;
     if (values["disable-agent"]) return;
     const { createAgent } = await import("@keelson/agent");
     const { port } = gateway.address;
     const agent = createAgent(
       {
         servers: [`https://${loopbackOf(this.#config.bindAddress)}:${port}`],
-        token: agentToken ?? registration.serverToken,
+        token: () => registration.agentToken,
         dataDir,
         nodeName,
         nodePasswordFile: values["node-password-file"],
