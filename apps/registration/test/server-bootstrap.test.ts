@@ -84,7 +84,7 @@ describe("servers on one datastore", () => {
     await expect(start("other-secret")).rejects.toMatchObject({
       code: "bootstrap/other-token",
       message: expect.stringContaining(bootstrapKey("cluster-secret")),
-      hint: expect.stringContaining("--token <new>,<old>"),
+      hint: expect.stringContaining("--token <new> --token <old>"),
     });
     await expect(start("other-secret")).rejects.toThrow(bootstrapKey("other-secret"));
     await expect(start("other-secret")).rejects.not.toThrow("other-secret");

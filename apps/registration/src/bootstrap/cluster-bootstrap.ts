@@ -205,7 +205,7 @@ export class ClusterBootstrap {
       "bootstrap/other-token",
       `bootstrap data already found and encrypted with different token: the datastore holds ${found}, the configured token(s) would open ${tried}`,
       {
-        hint: "give the token of this cluster (the file server/token on a running server); after a rotation both may be given: --token <new>,<old>",
+        hint: "give the token of this cluster (the file server/token on a running server); after a rotation both may be given: --token <new> --token <old>",
       },
     );
   }
