@@ -146,6 +146,15 @@ it("answers a JSON body that is too large instead of breaking it off", async () 
   expect(json).toMatchObject({ code: 8 });
 });
 
+it("refuses transactions within transactions without end", async () => {
+  const { url } = await runDatastore();
+  const depth = 20_000;
+  const body = `${'{"success":[{"request_txn":'.repeat(depth)}{}${"}]}".repeat(depth)}`;
+  const response = await fetch(`${url}/v3/kv/txn`, { method: "POST", body });
+  expect(response.status).toBe(400);
+  expect(await response.json()).toMatchObject({ code: 3, message: "the request is nested too deeply" });
+});
+
 it("answers request targets that are no URL, and goes on", async () => {
   const { url } = await runDatastore();
   const statuses = [];

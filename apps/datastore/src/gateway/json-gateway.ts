@@ -179,7 +179,13 @@ function encodeJson(codec: AnyCodec, text: string): Buffer {
   } catch (error) {
     throw new RpcError(grpcStatus.invalidArgument, errorMessage(error));
   }
-  return codec.encode(fromJson(codec, json));
+  try {
+    return codec.encode(fromJson(codec, json));
+  } catch (error) {
+    // The stack's end: transactions may hold transactions, without a bound of their own.
+    if (error instanceof RangeError) throw new RpcError(grpcStatus.invalidArgument, "the request is nested too deeply");
+    throw error;
+  }
 }
 
 function sendJson(exchange: HttpExchange, status: number, body: unknown): void {
