@@ -6,6 +6,7 @@ import { prefixOf } from "../storage/object-store.ts";
 import { answer, answerList } from "./answer.ts";
 import { type Call, idOf } from "./call.ts";
 import { decodeContinue, encodeContinue } from "./continue-token.ts";
+import { type ListOptions, parseListOptions } from "./list-options.ts";
 
 export async function get(call: Call): Promise<void> {
   const id = idOf(call);
@@ -45,20 +46,19 @@ export interface SelectedList {
 }
 
 /** Reads a list. With a selector, pages are read until `limit` objects match, so that a page is not empty by chance. */
-export async function readList(call: Call): Promise<SelectedList> {
-  const { info, kind, context } = call;
+export async function readList(call: Call, options: ListOptions): Promise<SelectedList> {
+  const { kind, context } = call;
   const selection = selectionOf(call);
   const exact = selection.fields?.exactName;
-  if (exact !== undefined && (selection.namespace !== undefined || !kind.namespaced)) {
+  if (exact !== undefined && !options.isExact && (selection.namespace !== undefined || !kind.namespaced)) {
     return readSingle(call, exact, selection);
   }
-  const limit = Math.max(0, Number(info.query.get("limit") ?? 0) || 0);
+  const { limit } = options;
   const prefix = prefixOf(kind, selection.namespace);
-  const token = info.query.get("continue");
-  const start = token === null || token === "" ? undefined : decodeContinue(token);
+  const start = options.continue === "" ? undefined : decodeContinue(options.continue);
   const items: ApiObject[] = [];
   let from = start === undefined ? prefix : prefix + start.from;
-  let revision = start?.revision ?? pinnedRevision(info.query);
+  let revision = start?.revision ?? (await pinnedRevision(call, options));
   for (;;) {
     const page = await context.store.list(kind, selection.namespace, {
       limit,
@@ -87,11 +87,12 @@ export async function readList(call: Call): Promise<SelectedList> {
 }
 
 /** Only resourceVersionMatch=Exact asks for the past; every other list is answered with the present, which is never too old. */
-function pinnedRevision(query: URLSearchParams): number | undefined {
-  if (query.get("resourceVersionMatch") !== "Exact") return undefined;
-  const revision = Number(query.get("resourceVersion"));
-  if (!Number.isInteger(revision) || revision <= 0) throw apiErrors.badRequest("resourceVersion is not valid");
-  return revision;
+async function pinnedRevision({ context }: Call, options: ListOptions): Promise<number | undefined> {
+  if (!options.isExact) return undefined;
+  const asked = Number(options.resourceVersion);
+  const current = await context.store.currentRevision();
+  if (asked > current) throw apiErrors.tooLargeResourceVersion(asked, current);
+  return asked;
 }
 
 async function readSingle(call: Call, name: string, selection: Selection): Promise<SelectedList> {
@@ -110,8 +111,9 @@ function storageName(object: ApiObject, namespace: string | undefined): string {
 }
 
 export async function list(call: Call): Promise<void> {
-  const { items, revision, continueToken, remaining } = await readList(call);
-  const asked = Number(call.info.query.get("resourceVersion") ?? 0);
+  const options = parseListOptions(call.info.query, "list");
+  const { items, revision, continueToken, remaining } = await readList(call, options);
+  const asked = Number(options.resourceVersion);
   if (asked > revision) throw apiErrors.tooLargeResourceVersion(asked, revision);
   const metadata = {
     resourceVersion: String(revision),

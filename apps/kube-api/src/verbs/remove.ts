@@ -5,6 +5,7 @@ import type { ObjectId } from "../storage/object-store.ts";
 import { answer, answerList, answerSuccess } from "./answer.ts";
 import { type ApiContext, type Call, idOf } from "./call.ts";
 import { type DeleteOptions, finalizersFor, parseDeleteOptions } from "./delete-options.ts";
+import { parseListOptions } from "./list-options.ts";
 import { timestamp } from "./prepare.ts";
 import { readList } from "./read.ts";
 
@@ -42,7 +43,7 @@ function returnsObject({ plural, group }: Kind): boolean {
 export async function removeCollection(call: Call): Promise<void> {
   const { kind, context } = call;
   const options = await deleteOptions(call);
-  const { items, revision } = await readList(call);
+  const { items, revision } = await readList(call, parseListOptions(call.info.query, "list"));
   for (const item of items) {
     if (isNamespace(kind) && immortal.has(item.metadata.name)) continue;
     const id = { kind, namespace: item.metadata.namespace, name: item.metadata.name };

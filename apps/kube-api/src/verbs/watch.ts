@@ -7,6 +7,7 @@ import type { StoreEvent } from "../storage/store-event.ts";
 import type { Subscription } from "../storage/watch-hub.ts";
 import { renderTable } from "../table/render.ts";
 import type { Call } from "./call.ts";
+import { parseListOptions } from "./list-options.ts";
 import { readList, type Selection, selectionOf, selects } from "./read.ts";
 
 type WatchType = "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR";
@@ -23,16 +24,12 @@ const minTimeoutSeconds = 1_800;
 export async function watch(call: Call): Promise<void> {
   const { info, context } = call;
   const selection = selectionOf(call);
-  const asked = info.query.get("resourceVersion") ?? "";
-  const wantsInitial = info.query.get("sendInitialEvents") === "true";
+  const options = parseListOptions(info.query, "watch");
+  const { resourceVersion: asked, sendInitialEvents: wantsInitial } = options;
   const startsAtNow = asked === "" || asked === "0";
-  if (!startsAtNow && !/^\d+$/.test(asked))
-    throw apiErrors.badRequest(`invalid resource version ${JSON.stringify(asked)}`);
   const stream = new WatchStream(call, selection);
   if (startsAtNow || wantsInitial) {
-    info.query.delete("limit");
-    info.query.delete("continue");
-    const initial = await readList(call);
+    const initial = await readList(call, { ...options, limit: 0, continue: "" });
     stream.open();
     for (const object of initial.items) stream.send("ADDED", object);
     if (wantsInitial) stream.bookmark(initial.revision, { "k8s.io/initial-events-end": "true" });
