@@ -40,6 +40,10 @@ it("serves etcd's API as JSON, with its statuses and error bodies", async () => 
   });
   expect((await post(url, "/v3/lease/revoke", { ID: "77" })).status).toBe(404);
   expect((await post(url, "/v3/kv/range", { key: 5 })).status).toBe(400);
+  const future = await post(url, "/v3/kv/range", { key: base64("a"), revision: "9223372036854775807" });
+  expect(future.json).toMatchObject({ code: 11, message: expect.stringContaining("future revision") });
+  const lease = await post(url, "/v3/lease/grant", { TTL: "9223372036854775807" });
+  expect(lease.json).toMatchObject({ code: 11, message: expect.stringContaining("too large lease TTL") });
   expect((await fetch(`${url}/v3/kv/range`)).status).toBe(405);
   expect((await fetch(`${url}/v3/nothing`, { method: "POST", body: "{}" })).status).toBe(404);
 });

@@ -86,10 +86,13 @@ function scalarFromJson(type: Scalar, field: Field, value: unknown, key: string)
       if (isInteger(value)) return BigInt(value);
       break;
     default:
-      if (isInteger(value)) return Number(value);
+      if (isInteger(value) && Math.abs(Number(value)) <= 2 ** 63) return Math.min(Number(value), largestInt64);
   }
   throw invalid(key, value);
 }
+
+/** The largest number that int64 holds; the next one is 2^63, which would be sent as the smallest. */
+const largestInt64 = 2 ** 63 - 1_024;
 
 function isInteger(value: unknown): value is string | number {
   return typeof value === "number" ? Number.isInteger(value) : typeof value === "string" && /^-?\d{1,20}$/.test(value);
