@@ -1,11 +1,15 @@
 import type { Capabilities } from "./capabilities.ts";
 import { cleanEnd, DialError, type DialFailure } from "./errors.ts";
-import { frameTypes, payloadLimits } from "./frame.ts";
+import { encodeSyncedIds, frameTypes, payloadLimits } from "./frame.ts";
 import type { MultiplexerOptions } from "./multiplexer-options.ts";
 import { PeerFrames } from "./peer-frames.ts";
 import type { OutgoingFrame } from "./send-queue.ts";
 import { errorFrame, writeLowMark } from "./stream-state.ts";
 import { StreamTable } from "./stream-table.ts";
+
+/** SyncConnections towards servers without capabilities. */
+const syncIntervalMs = 60_000;
+const syncQuietMs = 2_000;
 
 /**
  * All streams of one tunnel session as a state machine without I/O: frames in, frames out, effects. The rules are those of
@@ -18,9 +22,11 @@ export class Multiplexer {
   readonly #table: StreamTable;
   readonly #peer: PeerFrames;
   #lastId = 1;
+  #lastSyncMs: number;
 
   constructor(options: MultiplexerOptions) {
     this.#now = options.now;
+    this.#lastSyncMs = options.now();
     this.#table = new StreamTable(options);
     this.#peer = new PeerFrames(options, this.#table);
     this.capabilities = this.#table.capabilities;
@@ -30,18 +36,9 @@ export class Multiplexer {
     return this.#table.size;
   }
 
-  get streamIds(): Iterable<number> {
-    return this.#table.ids;
-  }
-
   /** The peer wants no new streams, or we told it so. */
   get draining(): boolean {
     return this.#table.draining;
-  }
-
-  /** When the peer last opened a stream (milliseconds); a Sync must not race with it. */
-  get lastConnectAtMs(): number {
-    return this.#peer.lastConnectAtMs;
   }
 
   /** Streams that may not send now because of the peer. */
@@ -142,8 +139,12 @@ export class Multiplexer {
     this.#table.send(frameTypes.probe, 0, nonce);
   }
 
-  sync(payload: Buffer): void {
-    this.#table.send(frameTypes.syncConnections, 0, payload);
+  /** Lists the streams we hold once a minute, as remotedialer's agents do; not while a Connect may race with it. */
+  syncIfQuiet(): void {
+    const now = this.#now();
+    if (now - this.#lastSyncMs < syncIntervalMs || now - this.#peer.lastConnectAtMs < syncQuietMs) return;
+    this.#lastSyncMs = now;
+    this.#table.send(frameTypes.syncConnections, 0, encodeSyncedIds(this.#table.ids));
   }
 
   /** The session is lost: every stream ends. */

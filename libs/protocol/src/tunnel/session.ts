@@ -1,7 +1,6 @@
 import type { Duplex } from "node:stream";
 import { anyCapability, type Capabilities, noCapabilities, type SessionEpoch } from "./capabilities.ts";
 import { DialError, type DialFailure, TunnelProtocolError, tunnelDisconnect } from "./errors.ts";
-import { encodeSyncedIds } from "./frame.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import { keelsonDeadlineMs, Liveness, legacyDeadlineMs } from "./liveness.ts";
 import { MessageReader } from "./message-reader.ts";
@@ -11,9 +10,6 @@ import type { SessionClock, SessionEnd, SessionStats, TunnelSessionOptions } fro
 import { TunnelStream } from "./tunnel-stream.ts";
 import { opcodes, WebSocketReader, type WebSocketRole } from "./websocket.ts";
 
-/** SyncConnections towards servers without capabilities, as remotedialer's agents do. */
-const syncIntervalMs = 60_000;
-const syncQuietMs = 2_000;
 /** Bytes handed to the socket ahead of the wire; what comes later can still overtake. */
 const transportHighMark = 128 * 1024;
 /** How long our Close frame may wait to be sent. */
@@ -40,7 +36,6 @@ export class TunnelSession {
   #over = false;
   #proven = false;
   #bytesIn = 0;
-  #lastSyncMs: number;
 
   constructor(options: TunnelSessionOptions) {
     this.#options = options;
@@ -59,7 +54,6 @@ export class TunnelSession {
       now: () => this.#clock.monotonic(),
       effects: this.#effects(),
     });
-    this.#lastSyncMs = now;
     this.#timer = this.#clock.setInterval(() => this.#guard(() => this.#tick()), 1_000);
     this.#read(options.role);
   }
@@ -260,14 +254,8 @@ export class TunnelSession {
       return void this.#end({ kind: "lost", message });
     }
     if (this.#liveness.isPingDue(now)) this.#sendPing();
-    if (this.#options.role === "client" && !anyCapability(this.capabilities)) this.#syncIfQuiet(now);
+    if (this.#options.role === "client" && !anyCapability(this.capabilities)) this.#mux.syncIfQuiet();
     this.#mux.tick();
-  }
-
-  #syncIfQuiet(now: number): void {
-    if (now - this.#lastSyncMs < syncIntervalMs || now - this.#mux.lastConnectAtMs < syncQuietMs) return;
-    this.#lastSyncMs = now;
-    this.#mux.sync(encodeSyncedIds(this.#mux.streamIds));
   }
 
   /** One step of the session. What goes wrong in it ends this session: in a timer or a microtask it would end the process. */

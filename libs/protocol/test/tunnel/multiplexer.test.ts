@@ -162,3 +162,26 @@ describe.each([
     );
   });
 });
+
+test("an agent lists its streams once a minute, and waits while one has just been opened", () => {
+  let nowMs = 0;
+  const agent = new End(noCapabilities, true, () => nowMs);
+  const sent = (): string[] => {
+    agent.mux.syncIfQuiet();
+    const frames: string[] = [];
+    for (let frame = agent.mux.next(); frame !== undefined; frame = agent.mux.next()) {
+      frames.push(`${frame.type} ${Buffer.concat(frame.pieces).toString("hex")}`);
+    }
+    return frames;
+  };
+  agent.mux.receive(frameTypes.connect, 3, Buffer.from("tcp/127.0.0.1:10250"));
+  nowMs = 59_000;
+  agent.mux.receive(frameTypes.connect, 2, Buffer.from("tcp/127.0.0.1:10250"));
+  expect(sent()).toEqual([]);
+  nowMs = 60_500;
+  expect(sent()).toEqual([]);
+  nowMs = 61_000;
+  expect(sent()).toEqual([`${frameTypes.syncConnections} 02000000000000000300000000000000`]);
+  nowMs = 120_000;
+  expect(sent()).toEqual([]);
+});
