@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { errorMessage, type Health, type Logger, type Registry } from "@keelson/service";
 import type { RequestAuthenticator } from "../auth/authenticate.ts";
 import type { Authorizer } from "../auth/authorizer.ts";
+import { impersonated } from "../auth/impersonate.ts";
 import type { ServiceAccountTokens } from "../auth/service-account-tokens.ts";
 import { groups, nodeOf, type User } from "../auth/user.ts";
 import type { Discovery } from "../discovery/discovery.ts";
@@ -92,11 +93,13 @@ export class Dispatcher {
     }
   }
 
-  /** Who asks, if they may; throws 401 or 403. */
+  /** As whom it is asked, if they may; throws 401 or 403. */
   async authorize(info: RequestInfo, request: IncomingMessage, isTrustedSocket: boolean): Promise<User> {
-    const user = await this.#parts.authenticator.authenticate(request, isTrustedSocket);
+    const { authenticator, authorizer } = this.#parts;
+    const sender = await authenticator.authenticate(request, isTrustedSocket);
+    const user = impersonated(request.rawHeaders, sender, (attributes) => authorizer.decide(attributes));
     const isAnonymous = user.groups.includes(groups.unauthenticated);
-    const { allowed, reason } = this.#parts.authorizer.decide(attributesOf(info, user, request));
+    const { allowed, reason } = authorizer.decide(attributesOf(info, user, request));
     if (!allowed) throw isAnonymous ? apiErrors.unauthorized() : apiErrors.forbidden(reason, detailsOf(info));
     return user;
   }

@@ -84,7 +84,7 @@ export class KubeletConnections {
     const lines = [`${request.method} ${path} HTTP/1.1`, `Host: ${node}`];
     for (let index = 0; index < request.rawHeaders.length; index += 2) {
       const name = request.rawHeaders[index]!;
-      if (/^(host|authorization|x-remote-.*)$/i.test(name)) continue;
+      if (/^(host|authorization|x-remote-.*|impersonate-.*)$/i.test(name)) continue;
       lines.push(`${name}: ${request.rawHeaders[index + 1]}`);
     }
     kubelet.write(`${lines.join("\r\n")}\r\n\r\n`);
@@ -221,7 +221,7 @@ function podPath(info: ResourceRequest, pod: ApiObject): string {
 function forwardable(message: IncomingMessage): Record<string, string | string[]> {
   const result: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(message.headers)) {
-    if (value === undefined || hopByHop.has(name) || name === "authorization" || name.startsWith("x-remote-")) continue;
+    if (value === undefined || hopByHop.has(name) || /^(authorization$|x-remote-|impersonate-)/.test(name)) continue;
     result[name] = value;
   }
   return result;
