@@ -87,6 +87,12 @@ describe.skipIf(lacks("etcd"))("a stock agent's requests", () => {
     const recordedRaw = Buffer.from(sample.requestRawBase64 ?? "", "base64");
     const isWhole = recordedRaw.length > 0 && recordedRaw.length === sample.requestRawLength;
     const raw = isWhole ? await withLivingOwner(recordedRaw) : recordedRaw;
+    const patch = sample.requestObject as { metadata?: { uid?: string } } | undefined;
+    if (method === "PATCH" && patch?.metadata?.uid !== undefined) {
+      // A kubelet says by its uid which pod it means.
+      const { uid } = (await api.call("GET", path.replace(/\/status$/, ""))).json.metadata;
+      return { ...patch, metadata: { ...patch.metadata, uid } };
+    }
     if (method !== "PUT") return isWhole ? raw : (sample.requestObject as object | undefined);
     const current = await api.call("GET", path);
     const object = (contentType?.includes("protobuf") ? decodeEnvelope(raw) : sample.requestObject) as {

@@ -1,4 +1,5 @@
 import type { User } from "../auth/user.ts";
+import { validatePodUpdate } from "./immutable.ts";
 import { type ApiObject, type FieldProblem, fieldAt, listAt, textAt } from "./kind.ts";
 
 /** Defaulting and validation of single kinds: only what clients rely on. Source: kubernetes pkg/apis/core. */
@@ -144,8 +145,16 @@ export function defaultPod(pod: ApiObject): void {
   status.qosClass ??= "BestEffort";
 }
 
-export function validatePod(pod: ApiObject): readonly FieldProblem[] {
-  const problems: FieldProblem[] = [];
+/** A pod as it would be stored today: one of an earlier release may lack defaults that an update brings. */
+function defaulted(pod: ApiObject): ApiObject {
+  const copy = structuredClone(pod);
+  defaultPod(copy);
+  return copy;
+}
+
+export function validatePod(pod: ApiObject, previous: ApiObject | undefined): readonly FieldProblem[] {
+  const isSame = previous === undefined || previous.spec === pod.spec;
+  const problems = isSame ? [] : validatePodUpdate(pod, defaulted(previous));
   if (listAt(pod, "spec.containers").length === 0) {
     problems.push({ field: "spec.containers", reason: "FieldValueRequired", message: "Required value" });
   }

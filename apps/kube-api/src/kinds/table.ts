@@ -22,6 +22,7 @@ import {
   statefulSetColumns,
   workloadColumns,
 } from "../table/workload-columns.ts";
+import { immutable, validateStatefulSet } from "./immutable.ts";
 import { type ApiObject, type Column, type Kind, textAt } from "./kind.ts";
 import * as rules from "./rules.ts";
 import { endpointSliceV1Beta1, eventsV1 } from "./versions.ts";
@@ -238,6 +239,7 @@ export const kinds: readonly Kind[] = [
   row("storage.k8s.io", "VolumeAttachment", "volumeattachments", { namespaced: false, subresources: ["status"] }),
 
   row("apps", "Deployment", "deployments", {
+    validate: immutable(["spec.selector"]),
     namespaced: true,
     shortNames: ["deploy"],
     categories: ["all"],
@@ -255,6 +257,7 @@ export const kinds: readonly Kind[] = [
     ],
   }),
   row("apps", "ReplicaSet", "replicasets", {
+    validate: immutable(["spec.selector"]),
     columns: workloadColumns,
     namespaced: true,
     shortNames: ["rs"],
@@ -263,6 +266,7 @@ export const kinds: readonly Kind[] = [
     hasGeneration: true,
   }),
   row("apps", "StatefulSet", "statefulsets", {
+    validate: validateStatefulSet,
     columns: statefulSetColumns,
     namespaced: true,
     shortNames: ["sts"],
@@ -271,6 +275,7 @@ export const kinds: readonly Kind[] = [
     hasGeneration: true,
   }),
   row("apps", "DaemonSet", "daemonsets", {
+    validate: immutable(["spec.selector"]),
     columns: daemonSetColumns,
     namespaced: true,
     shortNames: ["ds"],
@@ -280,6 +285,7 @@ export const kinds: readonly Kind[] = [
   }),
   row("apps", "ControllerRevision", "controllerrevisions", { namespaced: true }),
   row("batch", "Job", "jobs", {
+    validate: immutable(["spec.selector", "spec.completionMode"]),
     columns: jobColumns,
     namespaced: true,
     categories: ["all"],
@@ -337,9 +343,14 @@ export const kinds: readonly Kind[] = [
     ],
   }),
   row("rbac.authorization.k8s.io", "Role", "roles", { namespaced: true, columns: nameAndCreation }),
-  row("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", { columns: bindingColumns, namespaced: true }),
+  row("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", {
+    validate: immutable(["roleRef"], "cannot change roleRef"),
+    columns: bindingColumns,
+    namespaced: true,
+  }),
   row("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", { namespaced: false, columns: nameAndCreation }),
   row("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", {
+    validate: immutable(["roleRef"], "cannot change roleRef"),
     columns: bindingColumns,
     namespaced: false,
   }),

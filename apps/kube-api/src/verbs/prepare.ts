@@ -82,8 +82,18 @@ export function prepareUpdate(kind: Kind, previous: ApiObject, update: ApiObject
       next.metadata.generation = (previous.metadata.generation ?? 1) + 1;
     }
   }
+  refuseOtherUid(kind, previous, update);
   validate(kind, next, previous);
   return next;
+}
+
+/** An update of an object that has gone meanwhile must not become one of its successor. */
+function refuseOtherUid(kind: Kind, previous: ApiObject, { metadata: { uid = "" } }: ApiObject): void {
+  if (uid === "" || uid === previous.metadata.uid) return;
+  const message = `Invalid value: ${JSON.stringify(uid)}: field is immutable`;
+  throw apiErrors.invalid(kind, previous.metadata.name, [
+    { field: "metadata.uid", reason: "FieldValueInvalid", message },
+  ]);
 }
 
 /** Whether the status is written apart from the rest. */

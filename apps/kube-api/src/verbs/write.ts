@@ -25,9 +25,7 @@ export async function create(call: Call): Promise<void> {
 export async function update(call: Call): Promise<void> {
   const { object, unknown } = parseObject(await readObject(call.request), call);
   reportUnknownFields(call, unknown);
-  if (object.metadata.name !== call.info.name) {
-    throw apiErrors.badRequest("the name of the object does not match the name on the URL");
-  }
+  checkName(call, object);
   const { uid, resourceVersion } = object.metadata;
   const preconditions = {
     ...(uid === undefined ? {} : { uid }),
@@ -49,9 +47,17 @@ export async function patch(call: Call): Promise<void> {
     const patched = transform(inVersion(current, kind, info.version), body, messageOf(kind, info.version));
     const { object, unknown } = parseObject(patched, call);
     reportUnknownFields(call, unknown);
+    checkName(call, object);
     return object;
   });
   answer(call, 200, written);
+}
+
+function checkName({ info }: Call, { metadata }: ApiObject): void {
+  if (metadata.name === info.name) return;
+  throw apiErrors.badRequest(
+    `the name of the object (${metadata.name ?? ""}) does not match the name on the URL (${info.name})`,
+  );
 }
 
 const patchers: Record<string, (current: ApiObject, patch: unknown, message: Message | undefined) => unknown> = {
