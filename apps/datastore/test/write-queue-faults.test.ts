@@ -16,6 +16,7 @@ type Fault = "none" | "refuse" | "commit, then lose the answer" | "hang";
 /** A SQLite log whose commits can be made to fail. */
 class FaultyLog extends SqliteLog {
   fault: Fault = "none";
+  readonly batches: LogBatch[] = [];
 
   override acquire(): ReturnType<AppendLog["acquire"]> {
     const turn = super.acquire();
@@ -24,10 +25,12 @@ class FaultyLog extends SqliteLog {
 
   #wrap(turn: Awaited<ReturnType<AppendLog["acquire"]>>): Awaited<ReturnType<AppendLog["acquire"]>> {
     const commit = async (batch: LogBatch): Promise<void> => {
+      this.batches.push(batch);
       if (this.fault === "hang") await new Promise(() => {});
       if (this.fault !== "refuse") await turn.commit(batch);
       if (this.fault === "none") return;
-      this.distrust(batch.rows[0]!.id - 1);
+      const [first] = batch.rows;
+      if (first !== undefined) this.distrust(first.id - 1);
       throw new LogUnavailableError("injected", new Error(this.fault));
     };
     return { commit, release: () => turn.release() };
@@ -77,6 +80,25 @@ it("answers Unavailable, forgets the write and goes on when a commit fails", asy
   await expect.poll(() => put("d").catch(() => 0), patiently).toBe(3);
   expect(keys()).toEqual(["a", "d"]);
   expect(core.queue.failure).toBeUndefined();
+});
+
+it("calls itself well again only when something was written, and takes that away", async () => {
+  const { log, core, put } = await start();
+  const changes: boolean[] = [];
+  core.queue.onHealthChange(() => changes.push(core.queue.failure === undefined));
+  log.fault = "refuse";
+  await expect(put("a")).rejects.toMatchObject({ code: 14 });
+  const before = log.batches.length;
+  // It tries by itself, with as much as an object needs.
+  await expect.poll(() => log.batches.length, patiently).toBeGreaterThan(before + 1);
+  expect(log.batches.at(-1)!.settings.get("write_probe")?.length).toBeGreaterThan(30_000);
+  expect(changes).toEqual([false]);
+  log.fault = "none";
+  await expect.poll(() => changes, patiently).toEqual([false, true]);
+  expect(await put("b")).toBe(2);
+  expect(log.batches.at(-1)!.settings).toEqual(new Map([["write_probe", undefined]]));
+  await put("c");
+  expect(log.batches.at(-1)!.settings).toEqual(new Map());
 });
 
 it("takes back every batch that was evaluated on top of the failed one", async () => {

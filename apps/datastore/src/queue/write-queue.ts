@@ -17,6 +17,9 @@ const minPurgeRows = 200;
 const maxPurgeRows = 1_000;
 /** How often a failed log, or rows that are left to purge, are looked at without a request. */
 const probePeriodMs = 1_000;
+/** What is written to see whether a failed log is back: a row beside the data, as large as an object may be. */
+const probeSetting = "write_probe";
+const probeBytes = 32 << 10;
 /** A commit that hangs for longer does not keep the server from stopping. */
 const stopTimeoutMs = 5_000;
 
@@ -54,6 +57,8 @@ export class WriteQueue {
   #flights: Flight[] = [];
   #running = false;
   #stopped = false;
+  /** The log still holds what showed that it can be written again. */
+  #leavesProbe = false;
   #landed: (() => void)[] = [];
   #purge: PurgePlan;
   readonly #timers: { cancel(): void }[];
@@ -158,9 +163,7 @@ export class WriteQueue {
   async #acquire(): Promise<LogTurn | undefined> {
     try {
       const turn = this.#o.log.acquire();
-      const got = turn instanceof Promise ? await turn : turn;
-      this.#health.noteSuccess();
-      return got;
+      return turn instanceof Promise ? await turn : turn;
     } catch (error) {
       this.#health.noteFailure(error);
       this.#waiting.failAll(unavailable(error));
@@ -192,6 +195,9 @@ export class WriteQueue {
       flight.purge = purge.take(Math.min(maxPurgeRows, Math.max(minPurgeRows, 2 * batch.rows.length)));
       batch.purgeIds = [...flight.purge.versions.map(({ version }) => version.id), ...flight.purge.orphans];
     }
+    // Only a commit shows that the log can be written again, and on a full disk only one of some size.
+    if (this.#health.failure !== undefined) batch.settings.set(probeSetting, "0".repeat(probeBytes));
+    else if (this.#leavesProbe) batch.settings.set(probeSetting, undefined);
     if (isEmpty(batch)) return this.#land(turn, flight);
     const startedMs = this.#o.clock.monotonic();
     const ops = flight.items.length;
@@ -219,6 +225,9 @@ export class WriteQueue {
 
   #committed(flight: Flight): void {
     if (flight.dead) return;
+    this.#health.noteSuccess();
+    const { settings } = flight.batch;
+    if (settings.has(probeSetting)) this.#leavesProbe = settings.get(probeSetting) !== undefined;
     const { store, cache } = this.#o;
     const purge = this.#purge;
     this.#flights.shift();
