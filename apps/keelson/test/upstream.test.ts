@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Server } from "../src/server/compose.ts";
 import { serverConfig } from "../src/server/config.ts";
 import { serverOptions } from "../src/server/options.ts";
-import { apiserverFlags, commandLine, egressSelectorConfig, type UpstreamFacts } from "../src/upstream/arguments.ts";
+import { apiserverFlags, egressSelectorConfig, type UpstreamFacts } from "../src/upstream/arguments.ts";
 
 const facts: UpstreamFacts = {
   tls: (file) => `/tls/${file}`,
@@ -23,18 +23,7 @@ const facts: UpstreamFacts = {
   egressConfigFile: "/etc/egress.yaml",
 };
 
-describe("the command line of an upstream program", () => {
-  it("lets the user's arguments replace, append to and precede ours", () => {
-    const flags = { a: "1", list: "x", other: "o" };
-    expect(commandLine(flags, ["a=2", "list+=y", "list-=w", "--new=z=1", "bare"])).toEqual([
-      "--a=2",
-      "--bare=true",
-      "--list=w,x,y",
-      "--new=z=1",
-      "--other=o",
-    ]);
-  });
-
+describe("the flags of an upstream program", () => {
   it("puts kube-apiserver behind the gateway: loopback, front proxy, our datastore, no endpoints of its own", () => {
     expect(apiserverFlags(facts)).toMatchObject({
       "bind-address": "127.0.0.1",

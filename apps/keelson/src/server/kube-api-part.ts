@@ -4,7 +4,7 @@ import type { KubeApiTarget } from "@keelson/gateway";
 import { createApiEndpoints, createKubeApi } from "@keelson/kube-api";
 import type { KubeClientOptions } from "@keelson/kube-client";
 import type { Registration } from "@keelson/registration";
-import type { Dependencies, Lifecycle } from "@keelson/service";
+import { type Dependencies, KeelsonError, type Lifecycle } from "@keelson/service";
 import type { UpstreamFacts } from "../upstream/arguments.ts";
 import type { ServerConfig } from "./config.ts";
 import type { DatastorePart } from "./datastore-part.ts";
@@ -23,9 +23,25 @@ export interface KubeApiPart {
 }
 
 export function createKubeApiPart(config: ServerConfig, gatewayUrl: string, deps: Dependencies): KubeApiPart {
-  return config.values["kube-apiserver-path"] === undefined
-    ? embeddedPart(config, gatewayUrl, deps)
-    : upstreamPart(config, config.values["kube-apiserver-path"], gatewayUrl, deps);
+  const path = config.values["kube-apiserver-path"];
+  if (path !== undefined) return upstreamPart(config, path, gatewayUrl, deps);
+  refuseUpstreamAlone(config, deps);
+  return embeddedPart(config, gatewayUrl, deps);
+}
+
+/** What is for upstream programs has no effect on the embedded API: a program is refused, flags of K3s's config are named. */
+function refuseUpstreamAlone({ values }: ServerConfig, { log }: Dependencies): void {
+  for (const name of ["kube-controller-manager-path", "kube-scheduler-path"] as const) {
+    if (values[name] === undefined) continue;
+    throw new KeelsonError("option/missing", `--${name} needs --kube-apiserver-path`, {
+      hint: "the embedded API brings its own controllers; name a kube-apiserver too, or leave this out",
+    });
+  }
+  const flags = (["kube-apiserver-arg", "kube-controller-manager-arg", "kube-scheduler-arg"] as const).filter(
+    (name) => values[name].length > 0,
+  );
+  if (flags.length === 0) return;
+  log.warn({ options: flags }, "these have no effect on the embedded API: they are for --kube-apiserver-path");
 }
 
 function embeddedPart(config: ServerConfig, gatewayUrl: string, deps: Dependencies): KubeApiPart {

@@ -42,6 +42,7 @@ export function apiserverFlags(facts: UpstreamFacts): Flags {
     "kubelet-certificate-authority": tls("server-ca.crt"),
     "kubelet-client-certificate": tls("client-kube-apiserver.crt"),
     "kubelet-client-key": tls("client-kube-apiserver.key"),
+    "kubelet-preferred-address-types": "InternalIP,ExternalIP,Hostname",
     profiling: "false",
     "proxy-client-cert-file": tls("client-auth-proxy.crt"),
     "proxy-client-key-file": tls("client-auth-proxy.key"),
@@ -103,28 +104,6 @@ export function schedulerFlags({ kubeconfig }: UpstreamFacts): Flags {
     profiling: "false",
     "secure-port": "10259",
   };
-}
-
-/**
- * The command line: flags of ours, changed by the user's `name=value` arguments. `name+=value` appends to a list that we
- * give, `name-=value` puts in front of it, a bare `name` means true. Source: k3s pkg/util/command.go.
- */
-export function commandLine(flags: Flags, extra: readonly string[]): string[] {
-  const merged: Record<string, string> = { ...flags };
-  for (const argument of extra) {
-    const match = /^(?:--)?([^=+]+?)(\+|-)?=(.*)$/s.exec(argument);
-    if (match === null) {
-      merged[argument.replace(/^--/, "")] = "true";
-      continue;
-    }
-    const [, name, operator, value] = match as unknown as [string, string, string | undefined, string];
-    const present = merged[name];
-    if (operator === undefined || present === undefined) merged[name] = value;
-    else merged[name] = operator === "+" ? `${present},${value}` : `${value},${present}`;
-  }
-  return Object.keys(merged)
-    .sort()
-    .map((name) => `--${name}=${merged[name]}`);
 }
 
 /** The egress selector configuration that sends connections to nodes through the gateway's CONNECT. */

@@ -1,5 +1,6 @@
 import { createKubeClient, type KubeClientOptions } from "@keelson/kube-client";
 import {
+  componentArguments,
   type Dependencies,
   KeelsonError,
   Lifecycle,
@@ -9,7 +10,6 @@ import {
 } from "@keelson/service";
 import {
   apiserverFlags,
-  commandLine,
   controllerManagerFlags,
   egressSelectorConfig,
   schedulerFlags,
@@ -66,13 +66,22 @@ export class UpstreamKubernetes implements Service {
     const ready = async (): Promise<void> => {
       await client.raw("GET", "/readyz");
     };
-    await this.#run("kube-apiserver", apiserver.path, commandLine(apiserverFlags(this.#facts), apiserver.args), ready);
+    await this.#run(
+      "kube-apiserver",
+      apiserver.path,
+      componentArguments(apiserverFlags(this.#facts), apiserver.args),
+      ready,
+    );
     if (controllerManager !== undefined) {
-      const flags = commandLine(controllerManagerFlags(this.#facts), controllerManager.args);
+      const flags = componentArguments(controllerManagerFlags(this.#facts), controllerManager.args);
       await this.#run("kube-controller-manager", controllerManager.path, flags);
     }
     if (scheduler !== undefined) {
-      await this.#run("kube-scheduler", scheduler.path, commandLine(schedulerFlags(this.#facts), scheduler.args));
+      await this.#run(
+        "kube-scheduler",
+        scheduler.path,
+        componentArguments(schedulerFlags(this.#facts), scheduler.args),
+      );
     }
   }
 
