@@ -1,5 +1,7 @@
 import { lacks } from "@keelson/conformance";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { OwnerGraph } from "../src/controllers/owner-graph.ts";
+import { KindCatalog } from "../src/kinds/catalog.ts";
 import { type RunningApi, startApi, WatchReader } from "./support/running-api.ts";
 
 const base = "/api/v1/namespaces/default";
@@ -12,6 +14,23 @@ interface Reference {
   uid: string;
   blockOwnerDeletion?: boolean;
 }
+
+describe("the graph of owners", () => {
+  it("asks for an owner once, however often its dependent changes, and forgets it with the last", () => {
+    const catalog = new KindCatalog();
+    const graph = new OwnerGraph(catalog);
+    const [secrets, configMaps] = [catalog.require("secrets"), catalog.require("configmaps")];
+    const ownerReferences = [{ apiVersion: "v1", kind: "ConfigMap", name: "o", uid: "u" }];
+    const object = { apiVersion: "v1", kind: "Secret", metadata: { name: "s", namespace: "n", ownerReferences } };
+    const owner = { kind: configMaps, namespace: "n", name: "o", uid: "u" };
+    expect(graph.set(secrets, object)).toMatchObject([{ name: "o", uid: "u" }]);
+    expect(graph.set(secrets, object)).toEqual([]);
+    const id = { kind: secrets, namespace: "n", name: "s" };
+    expect(graph.dependentsOf(owner)).toEqual([id]);
+    expect(graph.remove(id)).toHaveLength(1);
+    expect([graph.dependentsOf(owner), graph.owners()]).toEqual([[], []]);
+  });
+});
 
 describe.skipIf(lacks("etcd"))("a deletion", () => {
   let api: RunningApi;

@@ -192,7 +192,7 @@ export class GarbageCollector implements Service {
       try {
         await act(item);
       } catch (error) {
-        if (!(error instanceof ApiError && (error.code === 404 || error.code === 409))) failures.push(error);
+        if (!(error instanceof ApiError && error.code === 404)) failures.push(error);
       }
     }
     if (failures.length > 0) throw failures[0];

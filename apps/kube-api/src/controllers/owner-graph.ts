@@ -56,17 +56,18 @@ export class OwnerGraph {
   /** Takes in an object as it is now. Returns the owners that nothing named before. */
   set(kind: Kind, object: ApiObject): Owner[] {
     const id = idOfObject(kind, object);
-    this.remove(id);
     const owners = ownersOf(this.#catalog, object);
+    const unheard = owners.filter((owner) => !this.#dependents.has(ownerKey(owner)));
+    this.remove(id);
     if (owners.length === 0) return [];
     const key = keyOf(id);
     this.#owners.set(key, owners);
-    return owners.filter((owner) => {
+    for (const owner of owners) {
       const known = this.#dependents.get(ownerKey(owner));
       if (known === undefined) this.#dependents.set(ownerKey(owner), new Map([[key, id]]));
       else known.set(key, id);
-      return known === undefined;
-    });
+    }
+    return unheard;
   }
 
   /** Forgets an object as a dependent. Returns the owners that it named. */
