@@ -87,6 +87,25 @@ describe.skipIf(lacks("etcd", "kubectl"))("kubectl", { timeout: 60_000 }, () => 
     expect(gone.err).toBe('Error from server (NotFound): configmaps "a" not found\n');
   });
 
+  it("deletes nothing on a dry run, and dependents as it is told", async () => {
+    await ok("create configmap owner --from-literal=x=1");
+    const uid = await ok("get cm owner -o jsonpath={.metadata.uid}");
+    const reference = { apiVersion: "v1", kind: "ConfigMap", name: "owner", uid, blockOwnerDeletion: true };
+    const metadata = { name: "owned", ownerReferences: [reference] };
+    const owned = JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata });
+    await ok("create -f -", owned);
+    expect(await ok("delete cm owner --dry-run=server")).toContain("deleted (server dry run)");
+    expect(await ok("get cm owner -o name")).toBe("configmap/owner\n");
+    await ok("delete cm owner --cascade=orphan --timeout=15s");
+    expect(await ok("get cm owned -o jsonpath={.metadata.ownerReferences}")).toBe("");
+    await ok("delete cm owned");
+    await ok("create configmap owner");
+    const again = owned.replace(uid, await ok("get cm owner -o jsonpath={.metadata.uid}"));
+    await ok("create -f -", again);
+    await ok("delete cm owner --cascade=foreground --timeout=15s");
+    expect((await kubectl(["get", "cm", "owned"])).err).toContain("NotFound");
+  });
+
   it("applies, sees no change the second time, and prunes what is no longer named", async () => {
     expect(await ok("apply -f -", workload)).toContain("service/web created");
     expect(await ok("apply -f -", workload)).toBe("deployment.apps/web unchanged\nservice/web unchanged\n");
