@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect as connectHttp2 } from "node:http2";
 import { request as httpsRequest, type RequestOptions } from "node:https";
-import { createServer as createTcpServer } from "node:net";
+import { type AddressInfo, connect as connectTcp, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -58,6 +58,38 @@ test("a client that goes away ends the upstream request; an upstream that breaks
   const [res] = await once(broken, "response");
   res.resume();
   await expect(once(res, "end")).rejects.toMatchObject({ code: "ECONNRESET" });
+});
+
+test("an HTTP/2 client whose process is gone leaves no connection and no upstream request behind", async () => {
+  const closed: Promise<unknown>[] = [];
+  await using harness = await startHarness({
+    kubeApi: (_req, res) => {
+      closed.push(once(res, "close"));
+      res.writeHead(200);
+      res.write("x");
+    },
+  });
+  // Stands between, to end one direction as a kernel does for a process that has ended.
+  const towards = connectTcp({ host: "127.0.0.1", port: harness.port, allowHalfOpen: true });
+  const relay = createTcpServer((socket) => {
+    socket.on("error", () => {});
+    socket.pipe(towards, { end: false });
+    towards.on("data", (bytes) => socket.write(bytes));
+  });
+  await new Promise<void>((resolve) => relay.listen(0, "127.0.0.1", resolve));
+  const session = connectHttp2(`https://127.0.0.1:${(relay.address() as AddressInfo).port}`, {
+    ca: harness.registration.serverCa.bundlePem,
+    ...(await admin(harness)),
+  });
+  session.on("error", () => {});
+  const watches = ["/api/v1/pods?watch=1", "/api/v1/nodes?watch=1"].map((path) => session.request({ ":path": path }));
+  await Promise.all(watches.map((watch) => once(watch, "response")));
+  for (const watch of watches) watch.on("error", () => {});
+  const ended = once(towards, "end");
+  towards.end();
+  await Promise.all([...closed, ended]);
+  session.destroy();
+  relay.close();
 });
 
 test("the upstream is not read faster than the client reads", async () => {

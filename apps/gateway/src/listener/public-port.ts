@@ -217,6 +217,8 @@ export class PublicPort {
     const connection = this.#starting;
     if (connection === undefined) return void session.destroy();
     connection.session = session;
+    // HTTP/2 ends its streams by itself: who ends the connection, and be it in one direction, is gone.
+    connection.socket.once("end", () => session.destroy());
     this.#sessions.set(session, connection);
     if (this.#draining) session.close();
   }
