@@ -9,6 +9,10 @@ export class MemoryClusterApi implements ClusterApi {
   readonly events: NodeEvent[] = [];
   addresses: string[] = [];
 
+  knownSecret(name: string): SecretObject | undefined {
+    return this.secrets.get(name);
+  }
+
   async getSecret(name: string): Promise<SecretObject | undefined> {
     return this.secrets.get(name);
   }

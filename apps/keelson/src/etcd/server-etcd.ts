@@ -188,6 +188,13 @@ function fetchMembers(target: { url: string; password: string }, caFile: string)
 }
 
 function refusal(url: string, status: number, text: string): KeelsonError {
+  if (status === 400) {
+    // It says so for good: waiting would not help.
+    return new KeelsonError("etcd/join-refused", `${url} keeps no embedded etcd that this server could join`, {
+      hint: "a server on another datastore is joined through it: give the same --datastore-endpoint, and no --server",
+      status,
+    });
+  }
   return new KeelsonError(
     "etcd/db-info",
     `${url} answered ${status} to the request for its etcd members: ${text.slice(0, 200)}`,

@@ -26,6 +26,8 @@ export interface NodeEvent {
 export interface ClusterApi {
   /** Whether the API has answered and the watched copies are complete. */
   readonly ready: boolean;
+  /** A Secret in kube-system as the watched copy has it: undefined says nothing of the API. Never throws. */
+  knownSecret(name: string): SecretObject | undefined;
   /** A Secret in kube-system. */
   getSecret(name: string): Promise<SecretObject | undefined>;
   /** Creates a Secret in kube-system; `exists` when there is one of that name. */

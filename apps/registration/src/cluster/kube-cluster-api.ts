@@ -69,8 +69,12 @@ export class KubeClusterApi implements ClusterApi, Service {
     this.#client.close();
   }
 
+  knownSecret(name: string): SecretObject | undefined {
+    return this.#secrets.get(name, nodePasswordNamespace);
+  }
+
   async getSecret(name: string): Promise<SecretObject | undefined> {
-    const known = this.#secrets.get(name, nodePasswordNamespace);
+    const known = this.knownSecret(name);
     return known ?? (await orUndefined(this.#client.get(resources.secrets, name, nodePasswordNamespace)));
   }
 

@@ -22,6 +22,8 @@ export class BootstrapTokenLookup {
 
   /** The stored token; undefined when there is none, or when the API cannot be asked (now). */
   async find(id: string): Promise<BootstrapToken | undefined> {
+    const known = this.#api.knownSecret(bootstrapTokenSecretName(id));
+    if (known !== undefined) return parseBootstrapTokenSecret(known);
     const running = this.#running.get(id);
     if (running !== undefined) return running;
     if (this.#running.size >= maxLookups) return undefined;

@@ -22,6 +22,10 @@ export class FakeCluster implements ClusterApi {
     this.#clock = clock;
   }
 
+  knownSecret(name: string): SecretObject | undefined {
+    return this.secrets.get(name);
+  }
+
   async getSecret(name: string): Promise<SecretObject | undefined> {
     this.#mayFail(name);
     return this.secrets.get(name);
