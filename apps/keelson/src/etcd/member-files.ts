@@ -31,18 +31,23 @@ export async function isTombstoned(layout: EtcdLayout): Promise<boolean> {
 }
 
 /**
- * Moves etcd's data out of the way, to `<prefix>-<unix seconds>` beside it, and drops the oldest of more than five. A
- * removed member never gets its data back by itself: it could bring old state into the cluster.
+ * Moves etcd's data out of the way, to `<prefix>-<unix seconds>` beside it (of a later second where that is taken), and drops
+ * the oldest of more than five. A removed member never gets its data back by itself: it could bring old state into the cluster.
  */
 export async function setDataAside(layout: EtcdLayout, prefix: string, nowMs: number): Promise<string | undefined> {
-  const target = join(layout.db, `${prefix}-${Math.floor(nowMs / 1_000)}`);
+  const pattern = new RegExp(`^${prefix}-(\\d+)$`);
+  const older = (await readdir(layout.db).catch(() => []))
+    .map((name) => Number(pattern.exec(name)?.[1] ?? Number.NaN))
+    .filter((second) => !Number.isNaN(second))
+    .sort((a, b) => a - b);
+  const place = (second: number): string => join(layout.db, `${prefix}-${second}`);
+  const target = place(Math.max(Math.floor(nowMs / 1_000), (older.at(-1) ?? 0) + 1));
   try {
     await rename(layout.data, target);
   } catch (error) {
     if (errorCode(error) === "ENOENT") return undefined;
     throw error;
   }
-  const older = (await readdir(layout.db)).filter((name) => new RegExp(`^${prefix}-\\d+$`).test(name)).sort();
-  for (const name of older.slice(0, -keptBackups)) await rm(join(layout.db, name), { recursive: true });
+  for (const second of older.slice(0, 1 - keptBackups)) await rm(place(second), { recursive: true });
   return target;
 }
