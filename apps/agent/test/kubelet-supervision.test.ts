@@ -1,7 +1,7 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { freePort } from "@keelson/conformance";
 import { resolveOptions, silentLogger, systemClock } from "@keelson/service";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { agentConfig, agentOptions } from "../src/index.ts";
@@ -35,15 +35,6 @@ afterEach(async () => {
   await server.close();
   await rm(directory, { recursive: true, force: true });
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
-}
 
 /** A program in the kubelet's place: notes how it was started and is healthy. */
 async function standIn(path: string): Promise<void> {

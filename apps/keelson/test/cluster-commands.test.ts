@@ -1,8 +1,8 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:https";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "@keelson/conformance";
 import { createKubeClient, type KubeObject, resources } from "@keelson/kube-client";
 import { resolveOptions, withDefaults } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -31,16 +31,6 @@ async function run(module: CommandModule, options: Record<string, string> = {}, 
     print: (line) => lines.push(line),
   });
   return lines.join("\n");
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = createServer();
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
 }
 
 beforeAll(async () => {

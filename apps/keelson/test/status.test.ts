@@ -1,8 +1,9 @@
 import { mkdir, mkdtemp, rm, stat, utimes } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createAgent } from "@keelson/agent";
+import { freePort } from "@keelson/conformance";
 import { resolveOptions, withDefaults } from "@keelson/service";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Server } from "../src/server/compose.ts";
@@ -33,16 +34,6 @@ async function status(dataDir: string, output = "text"): Promise<{ code: number;
 
 async function hostStatus(dataDir: string): Promise<HostStatus> {
   return JSON.parse((await status(dataDir, "json")).text) as HostStatus;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = createServer();
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
 }
 
 async function startServer(dataDir: string): Promise<{ server: Server; url: string }> {

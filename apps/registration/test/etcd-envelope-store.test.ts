@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
+import { freePort } from "@keelson/conformance";
 import { createEtcdClient, type EtcdClient } from "@keelson/etcd-client";
 import { etcdErrors } from "@keelson/protocol/etcd";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -16,16 +16,6 @@ function hasEtcd(): boolean {
     console.log("skipped: etcd is not installed");
     return false;
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 /** A real etcd on loopback. */

@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { createPublicKey } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { freePort } from "@keelson/conformance";
 import {
   Authority,
   authorityFiles,
@@ -22,16 +22,6 @@ export function hasProgram(name: string): boolean {
     console.warn(`skipped: ${name} is not installed`);
     return false;
   }
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
 
 export interface TestServer {
