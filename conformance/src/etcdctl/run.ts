@@ -67,7 +67,8 @@ export class Etcdctl {
       .replaceAll(this.#url, "<url>")
       .replaceAll(new URL(this.#url).host, "<host>")
       .replaceAll(new RegExp(`\\b${this.#lease}\\b`, "g"), "<lease>")
-      .replace(/[\d.]+(µs|ms|s)\b/g, "<time>")
+      // Output is read as latin1: there the micro sign of Go's durations is two characters.
+      .replace(/[\d.]+(\u00c2?\u00b5s|ms|s)\b/g, "<time>")
       .replace(/remaining\(\d+s\)/g, "remaining(<time>)")
       .replace(/"(cluster_id|member_id|lease|took)":"?[^,}"]+"?/g, '"$1":<id>')
       .replace(/"raft_term":\d+/g, '"raft_term":<term>')
