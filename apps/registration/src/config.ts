@@ -36,7 +36,7 @@ export interface RegistrationConfig {
   /** Hashes at once (cores, at most 4) and waiting (2000). */
   hashConcurrency?: number;
   maxWaitingHashes?: number;
-  /** When a new name would wait longer than this for its hash (1 s), new names are claimed with provisional ones (0: at all). */
+  /** When a new name would wait longer than this for its hash, new names are claimed with provisional ones (0: at all). */
   provisionalAfterMs?: number;
   /** Lifetime of new leaf certificates (365 days, or what CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS says). */
   leafLifetimeMs?: number;
@@ -98,6 +98,6 @@ export function nodePasswordOptions(config: RegistrationConfig): NodePasswordOpt
     // libuv has four threads; one is left to file and name look-ups.
     hashConcurrency: config.hashConcurrency ?? Math.min(3, availableParallelism()),
     maxWaitingHashes: config.maxWaitingHashes ?? 2_000,
-    provisionalAfterMs: config.provisionalAfterMs ?? 1_000,
+    provisionalAfterMs: config.provisionalAfterMs ?? 0,
   };
 }
