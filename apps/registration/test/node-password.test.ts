@@ -267,7 +267,10 @@ describe("a kubelet certificate", () => {
 
   it("is full at once for a handful of nodes, and for one that a stopped server left provisional at its next request", async () => {
     const clock = new ManualClock(Date.now());
-    const { registration, cluster, dataDir } = await startRegistration({ hashConcurrency: 2, provisionalAfterMs: 1_000 }, { clock });
+    const { registration, cluster, dataDir } = await startRegistration(
+      { hashConcurrency: 2, provisionalAfterMs: 1_000 },
+      { clock },
+    );
     const names = Array.from({ length: 8 }, (_, index) => `agent-${index}`);
     const join = async (server: Registration, name: string): Promise<boolean> =>
       (
