@@ -6,6 +6,7 @@ import {
   Backoff,
   type Dependencies,
   errorMessage,
+  folderOwnership,
   KeelsonError,
   Lifecycle,
   type Service,
@@ -85,6 +86,7 @@ class AgentProxy implements Agent {
     const { nodeName, withNodeId, nodePasswordFile, token, nodeIps } = this.#config;
     if (typeof token === "string") parseToken(token); // a malformed token is the user's to mend, not to be retried
     await this.#makeFolder();
+    await this.#lifecycle.run("data folder", folderOwnership(this.#layout.root));
     const password = await nodePassword(nodePasswordFile);
     const suffix = withNodeId === true ? `-${await nodeId(joinPath(nodePasswordFile, "..", "id"))}` : "";
     this.#nodeName = normalizeNodeName(`${nodeName}${suffix}`);

@@ -11,12 +11,14 @@ import type { CommandModule } from "../src/cli/command.ts";
 import { readClusterAccess } from "../src/cluster/kubeconfig.ts";
 import { listCommand as listNodes, releaseCommand } from "../src/node/commands.ts";
 import { Server } from "../src/server/compose.ts";
-import { serverConfig } from "../src/server/config.ts";
+import { type ServerConfig, serverConfig } from "../src/server/config.ts";
 import { serverOptions } from "../src/server/options.ts";
+import { askHost } from "../src/status/ask-status.ts";
 import { createCommand, deleteCommand, generateCommand, listCommand, rotateCommand } from "../src/token/commands.ts";
 
 let dataDir: string;
 let url: string;
+let config: ServerConfig;
 let server: Server;
 
 /** Runs a command against the server and answers what it printed. */
@@ -48,7 +50,7 @@ beforeAll(async () => {
     token: "first-secret",
   };
   const values = new Map(Object.entries(flags).map(([name, value]) => [name, [value]]));
-  const config = await serverConfig(resolveOptions(serverOptions, [{ from: "the test", values }]));
+  config = await serverConfig(resolveOptions(serverOptions, [{ from: "the test", values }]));
   server = new Server(config, withDefaults(), () => {});
   await server.start();
 });
@@ -99,6 +101,14 @@ describe("keelson token", () => {
     expect(await readFile(join(dataDir, "server/token"), "utf8")).toMatch(/::server:second-secret\n$/);
     await expect(run(rotateCommand, { token: "first-secret" })).rejects.toMatchObject({ status: 401 });
   });
+});
+
+it("a second server on the same data folder ends before it touches anything of the first", async () => {
+  const second = new Server({ ...config, httpsPort: await freePort() }, withDefaults(), () => {});
+  await expect(second.start()).rejects.toThrow(`process ${process.pid} is at work in ${join(dataDir, "server")}`);
+  await second.stop();
+  await run(listNodes);
+  expect(await askHost(dataDir)).toMatchObject({ server: { state: "running" } });
 });
 
 describe("keelson node", () => {

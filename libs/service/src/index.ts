@@ -29,5 +29,6 @@ export {
   type RawOptions,
   resolveOptions,
 } from "./options.ts";
+export { folderOwnership, Ownership } from "./ownership.ts";
 export { type Problem, sinceAgo } from "./problem.ts";
 export { StatusSocket, statusHeartbeatMs } from "./status-socket.ts";

@@ -1,7 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import type { DatabaseSync } from "node:sqlite";
-import type { Logger } from "@keelson/service";
+import type { Logger, Ownership } from "@keelson/service";
 import {
   type AppendLog,
   type ForeignSink,
@@ -15,7 +14,7 @@ import {
 } from "./append-log.ts";
 import type { SqlObserver } from "./sql/sql-observer.ts";
 import { packBatch } from "./sqlite-batch.ts";
-import { takeOwnership } from "./sqlite-ownership.ts";
+import { sqliteOwnership } from "./sqlite-ownership.ts";
 import { SqliteReader } from "./sqlite-reader.ts";
 import { openSqlite } from "./sqlite-schema.ts";
 import { SqliteWriterLink } from "./sqlite-writer-link.ts";
@@ -42,7 +41,7 @@ export class SqliteLog implements AppendLog {
   readonly exclusive = true;
   readonly #options: SqliteLogOptions;
   readonly #writer: SqliteWriterLink;
-  #ownership: DatabaseSync | undefined;
+  readonly #ownership: Ownership;
   #opened: SqliteReader | undefined;
   #commitsInFlight = 0;
   #slotWaiters: (() => void)[] = [];
@@ -59,13 +58,14 @@ export class SqliteLog implements AppendLog {
   constructor(options: SqliteLogOptions) {
     this.#options = options;
     this.#writer = new SqliteWriterLink(options.path);
+    this.#ownership = sqliteOwnership(options.path);
   }
 
   async open(sink: ForeignSink): Promise<LogState> {
     this.#sink = sink;
     const { path } = this.#options;
     mkdirSync(dirname(path), { recursive: true });
-    this.#ownership = takeOwnership(path);
+    await this.#ownership.start();
     const state = openSqlite(path);
     this.#memberId = state.memberId;
     this.#compacted = state.compactedRevision;
@@ -131,8 +131,7 @@ export class SqliteLog implements AppendLog {
     } finally {
       this.#opened?.close();
       this.#opened = undefined;
-      this.#ownership?.close();
-      this.#ownership = undefined;
+      await this.#ownership.stop();
     }
   }
 

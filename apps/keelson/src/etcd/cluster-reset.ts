@@ -6,6 +6,7 @@ import {
   type Dependencies,
   errorCode,
   errorMessage,
+  folderOwnership,
   KeelsonError,
   readFileIfExists,
   SupervisedChild,
@@ -38,6 +39,23 @@ export async function resetCluster(
   config: EmbeddedEtcdConfig,
   options: ClusterResetOptions = {},
   deps: Partial<Dependencies> & EmbeddedEtcdDependencies = {},
+): Promise<void> {
+  const root = join(config.dataDir, "server");
+  await mkdir(root, { recursive: true, mode: 0o700 });
+  // A server that runs here would lose its etcd in the middle.
+  const owner = folderOwnership(root);
+  await owner.start();
+  try {
+    await resetOwned(config, options, deps);
+  } finally {
+    await owner.stop();
+  }
+}
+
+async function resetOwned(
+  config: EmbeddedEtcdConfig,
+  options: ClusterResetOptions,
+  deps: Partial<Dependencies> & EmbeddedEtcdDependencies,
 ): Promise<void> {
   const { log, clock } = withDefaults(deps);
   const layout = etcdLayout(config.dataDir);

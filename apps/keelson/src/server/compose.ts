@@ -3,7 +3,14 @@ import { join } from "node:path";
 import { createGateway, type Gateway, type GatewayConfig } from "@keelson/gateway";
 import { createKubeClient, type KubeClient } from "@keelson/kube-client";
 import { createRegistration, type Registration } from "@keelson/registration";
-import { type Dependencies, KeelsonError, Lifecycle, type Service, writeFileAtomic } from "@keelson/service";
+import {
+  type Dependencies,
+  folderOwnership,
+  KeelsonError,
+  Lifecycle,
+  type Service,
+  writeFileAtomic,
+} from "@keelson/service";
 import type { ServerEtcd } from "../etcd/index.ts";
 import { ServerMonitor } from "../status/server-monitor.ts";
 import type { ReportStep } from "../steps.ts";
@@ -42,6 +49,7 @@ export class Server implements Service {
   async start(): Promise<void> {
     const { dataDir } = this.#config;
     await makeDirectory(join(dataDir, "server", "db"));
+    await this.#lifecycle.run("data folder", folderOwnership(join(dataDir, "server")));
     await this.#lifecycle.run("status", this.#monitor);
     const part = await createDatastorePart(this.#config, this.#part("datastore"), () => this.#leave());
     const registration = this.#createRegistration(part);
