@@ -4,8 +4,6 @@ import {
   type Dependencies,
   defineOptions,
   errorMessage,
-  type LogFormat,
-  type LogLevel,
   type OptionValues,
   type Service,
   systemClock,
@@ -13,10 +11,17 @@ import {
 
 /** Options that every long-running command has. */
 export const daemonOptions = defineOptions({
-  "log-level": { type: "string", default: "info", placeholder: "level", help: "debug, info, warn or error" },
+  "log-level": {
+    type: "string",
+    default: "info",
+    oneOf: ["debug", "info", "warn", "error"],
+    placeholder: "level",
+    help: "debug, info, warn or error",
+  },
   "log-format": {
     type: "string",
     default: "plain",
+    oneOf: ["plain", "json"],
     env: "KEELSON_LOG_FORMAT",
     placeholder: "format",
     help: "plain or json",
@@ -42,8 +47,8 @@ export async function runDaemon(
 ): Promise<number> {
   const log = createLogger({
     name,
-    level: values.debug ? "debug" : (values["log-level"] as LogLevel),
-    format: values["log-format"] as LogFormat,
+    level: values.debug ? "debug" : values["log-level"],
+    format: values["log-format"],
   });
   const deps: Dependencies = {
     log,

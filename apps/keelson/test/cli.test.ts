@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defineOptions, resolveOptions } from "@keelson/service";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Command, defineCommand } from "../src/cli/command.ts";
 import { parseArguments } from "../src/cli/parse-arguments.ts";
 import { runCommandLine } from "../src/cli/run.ts";
@@ -81,6 +81,18 @@ describe("the command line", () => {
     await expect(runCommandLine(tree, ["probe", "-c", "/nonexistent.yaml"])).rejects.toMatchObject({
       code: "config/unreadable",
     });
+  });
+
+  it("refuses arguments that nothing reads, and shows help for the word", async () => {
+    await expect(runCommandLine(tree, ["probe", "-c", file, "extra"])).rejects.toMatchObject({
+      code: "cli/usage",
+      message: '"probe" takes no arguments, got "extra"',
+    });
+    const printed = vi.spyOn(process.stdout, "write").mockReturnValue(true);
+    expect(await runCommandLine(tree, ["probe", "help"])).toBe(0);
+    expect(printed.mock.calls.join("")).toContain("Usage: keelson probe [options]");
+    printed.mockRestore();
+    expect(seen).toBeUndefined();
   });
 
   it("parses inline values, negated booleans and positionals", () => {

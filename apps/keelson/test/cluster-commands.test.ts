@@ -81,7 +81,9 @@ describe("keelson token", () => {
     await expect(run(createCommand, { usages: "flying" })).rejects.toThrow(
       '--usages must be signing or authentication, got "flying"',
     );
-    await expect(run(listCommand, { output: "xml" })).rejects.toThrow("--output must be table, json or yaml");
+    await expect(run(listCommand, { output: "xml" })).rejects.toThrow(
+      "--output (from the test) must be one of table, json, yaml",
+    );
     await expect(run(listCommand, { kubeconfig: join(dataDir, "none") })).rejects.toMatchObject({
       code: "kubeconfig/unreadable",
     });
@@ -109,6 +111,13 @@ it("a second server on the same data folder ends before it touches anything of t
   await second.stop();
   await run(listNodes);
   expect(await askHost(dataDir)).toMatchObject({ server: { state: "running" } });
+});
+
+it("a network that cannot be read is refused before anything starts", async () => {
+  const values = { ...config.values, "service-cidr": ["10.43.0.0"] };
+  const other = new Server({ ...config, dataDir: join(dataDir, "other"), values }, withDefaults(), () => {});
+  await expect(other.start()).rejects.toMatchObject({ code: "config/invalid" });
+  await other.stop();
 });
 
 describe("keelson node", () => {

@@ -18,6 +18,7 @@ import { Gauge, KeelsonError, type Registry, type Service } from "@keelson/servi
 import { InternalApi } from "./api/internal-api.ts";
 import { readBootstrapFiles } from "./bootstrap/bootstrap-files.ts";
 import { ClusterBootstrap } from "./bootstrap/cluster-bootstrap.ts";
+import { checkClusterSettings } from "./bootstrap/cluster-config.ts";
 import { ServerIdentity } from "./bootstrap/server-identity.ts";
 import { CertificateWarnings } from "./certificates/certificate-warnings.ts";
 import { embeddedKubeconfig } from "./certificates/kubeconfig.ts";
@@ -28,6 +29,7 @@ import { type LeafStatus, ServerPki } from "./certificates/server-pki.ts";
 import { SharedAuthorities } from "./certificates/shared-authorities.ts";
 import type { ClusterApi } from "./cluster/cluster-api.ts";
 import {
+  clusterSettings,
   etcdNames,
   leafLifetime,
   nodePasswordOptions,
@@ -77,6 +79,7 @@ export class Registration implements Service, RegistrationClient {
   constructor(config: RegistrationConfig, deps: RegistrationDependencies) {
     const { clock, log, clusterApi: api, envelopes } = deps;
     this.#api = api;
+    checkClusterSettings(clusterSettings(config));
     const names = serverNames(config);
     this.#pki = new ServerPki(
       {

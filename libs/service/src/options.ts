@@ -20,8 +20,8 @@ export type OptionSpec = {
   secret?: boolean;
   /** Gives the same thing as that option in another form: where a higher source names one, lower ones' other is void. */
   insteadOf?: string;
-} /** `isPath`: a relative value is made absolute. */ & (
-  | { type: "string"; default?: string; isPath?: boolean }
+} /** `isPath`: a relative value is made absolute. `oneOf`: all that is taken. */ & (
+  | { type: "string"; default?: string; isPath?: boolean; oneOf?: readonly string[] }
   | { type: "number"; default?: number }
   | { type: "boolean"; default?: boolean }
   /** Repeatable; a single value may also be a comma list. */
@@ -33,7 +33,9 @@ export type OptionSpec = {
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
 
 type Value<S extends OptionSpec> = S extends { type: "string" }
-  ? string
+  ? S extends { oneOf: readonly (infer Word)[] }
+    ? Word
+    : string
   : S extends { type: "number" } | { type: "duration" }
     ? number
     : S extends { type: "boolean" }
@@ -115,6 +117,7 @@ function parseValue(name: string, spec: OptionSpec, raw: readonly string[], from
     });
   switch (spec.type) {
     case "string":
+      if (spec.oneOf?.includes(last) === false) throw invalid(`one of ${spec.oneOf.join(", ")}`);
       return spec.isPath ? resolve(last) : last;
     case "number": {
       const value = Number(last);

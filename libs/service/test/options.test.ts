@@ -8,6 +8,7 @@ const specs = defineOptions({
   sizes: { type: "list", help: "sizes" },
   args: { type: "list", keepCommas: true, help: "arguments" },
   secret: { type: "number", secret: true, help: "a secret number" },
+  level: { type: "string", default: "low", oneOf: ["low", "high"], help: "a level" },
   wait: { type: "duration", default: "1m", help: "how long" },
 });
 
@@ -25,6 +26,11 @@ describe("options", () => {
       sizes: ["a", "b", "c"],
       args: ["x=1,2"],
     });
+  });
+
+  it("takes only the words that an option has", () => {
+    expect(resolve({ level: ["high"] }).level).toBe("high");
+    expect(() => resolve({ level: ["middle"] })).toThrow("--level (from test) must be one of low, high");
   });
 
   it("takes the first variable that is set and ignores empty ones", () => {

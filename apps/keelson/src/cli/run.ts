@@ -55,9 +55,15 @@ async function runModule(
 ): Promise<number> {
   const specs: OptionSpecs = module.configFile ? { ...module.options, config: configOption } : module.options;
   const parsed = parseArguments(specs, argv);
-  if (parsed.help) {
+  const { usage } = module;
+  if (parsed.help || (usage === undefined && parsed.args[0] === "help")) {
     process.stdout.write(commandHelp(path, summary, module, specs));
     return 0;
+  }
+  if (usage === undefined && parsed.args.length > 0) {
+    throw new KeelsonError("cli/usage", `"${path.join(" ")}" takes no arguments, got "${parsed.args.join(" ")}"`, {
+      hint: `see keelson ${path.join(" ")} --help`,
+    });
   }
   const environment = optionsFromEnvironment(specs, process.env);
   const sources: { from: string; values: RawOptions }[] = [

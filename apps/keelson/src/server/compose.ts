@@ -152,7 +152,7 @@ export class Server implements Service {
         staticDirectory: join(dataDir, "server", "static"),
         ...etcdRoutes(part.embedded),
         tunnel: {
-          mode: egressMode(values["egress-selector-mode"]),
+          mode: values["egress-selector-mode"],
           kubeApi: await this.#kubeApi.client(registration),
           ownListeners: () => [gateway.address],
         },
@@ -221,19 +221,6 @@ function loopbackOf(bindAddress: string): string {
   if (bindAddress === "0.0.0.0") return "127.0.0.1";
   if (bindAddress === "::") return "[::1]";
   return bindAddress.includes(":") ? `[${bindAddress}]` : bindAddress;
-}
-
-const egressModes = ["disabled", "agent", "pod", "cluster"] as const;
-
-function egressMode(value: string): (typeof egressModes)[number] {
-  const mode = egressModes.find((known) => known === value);
-  if (mode === undefined) {
-    throw new KeelsonError(
-      "option/invalid",
-      `--egress-selector-mode must be one of ${egressModes.join(", ")}, got "${value}"`,
-    );
-  }
-  return mode;
 }
 
 async function makeDirectory(path: string): Promise<void> {

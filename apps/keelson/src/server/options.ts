@@ -129,6 +129,7 @@ export const serverOptions = defineOptions({
   "egress-selector-mode": {
     type: "string",
     default: "agent",
+    oneOf: ["disabled", "agent", "pod", "cluster"],
     placeholder: "mode",
     help: "Which traffic to nodes goes through their tunnels: disabled, agent, pod or cluster",
   },

@@ -10,7 +10,14 @@ import { renderServer } from "./render-server.ts";
 
 const statusOptions = defineOptions({
   "data-dir": { ...dataDirOption, help: "Folder of the server's or agent's state" },
-  output: { type: "string", short: "o", default: "text", placeholder: "format", help: "text, json or yaml" },
+  output: {
+    type: "string",
+    short: "o",
+    default: "text",
+    oneOf: ["text", "json", "yaml"],
+    placeholder: "format",
+    help: "text, json or yaml",
+  },
 });
 
 /** Exit code 1 when something is wrong, so that a monitor can tell. */

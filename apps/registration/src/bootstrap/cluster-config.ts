@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { addressInRange, type ServerConfig, toGoCidr, toGoPortRange } from "@keelson/protocol/supervisor";
 import { KeelsonError } from "@keelson/service";
 
@@ -45,16 +46,19 @@ export interface ServerAddress {
   advertisePort: number;
 }
 
+/** Throws `config/invalid` naming the setting that cannot be read. */
+export function checkClusterSettings(settings: ClusterSettings): void {
+  goSettings(settings);
+}
+
 /** The first address of the first service range: the API server's Service. */
 export function apiServerServiceAddress(settings: ClusterSettings): string {
   return addressInRange(settings.serviceCidrs[0]!, 1);
 }
 
-/** The document of `/v1-k3s/config`. Throws `config/invalid` naming the setting that cannot be read. */
+/** The document of `/v1-k3s/config`. */
 export function buildServerConfig(settings: ClusterSettings, address: ServerAddress, ipsecKey: string): ServerConfig {
-  const ranges = parse("cluster-cidr", () => settings.clusterCidrs.map(toGoCidr));
-  const serviceRanges = parse("service-cidr", () => settings.serviceCidrs.map(toGoCidr));
-  const dns = settings.clusterDns ?? [addressInRange(settings.serviceCidrs[0]!, 10)];
+  const { ranges, serviceRanges, nodePorts, dns } = goSettings(settings);
   return {
     AdvertiseIP: address.advertiseAddress,
     AdvertisePort: address.advertisePort,
@@ -83,11 +87,23 @@ export function buildServerConfig(settings: ClusterSettings, address: ServerAddr
     MinTLSVersion: "",
     ServiceIPRange: serviceRanges[0] ?? null,
     ServiceIPRanges: serviceRanges,
-    ServiceNodePortRange: parse("service-node-port-range", () => toGoPortRange(settings.serviceNodePortRange)),
+    ServiceNodePortRange: nodePorts,
     SupervisorMetrics: false,
     SupervisorPort: address.httpsPort,
     SystemDefaultRegistry: settings.systemDefaultRegistry,
   };
+}
+
+/** The settings that Go has types of its own for, in their form. */
+function goSettings(settings: ClusterSettings) {
+  const ranges = parse("cluster-cidr", () => settings.clusterCidrs.map(toGoCidr));
+  const serviceRanges = parse("service-cidr", () => settings.serviceCidrs.map(toGoCidr));
+  const nodePorts = parse("service-node-port-range", () => toGoPortRange(settings.serviceNodePortRange));
+  const dns = settings.clusterDns ?? [addressInRange(settings.serviceCidrs[0]!, 10)];
+  for (const address of dns) {
+    if (isIP(address) === 0) throw new KeelsonError("config/invalid", `--cluster-dns: "${address}" is not an address`);
+  }
+  return { ranges, serviceRanges, nodePorts, dns };
 }
 
 function parse<T>(option: string, read: () => T): T {
