@@ -125,13 +125,7 @@ describe("keelson status", () => {
   });
 
   it("refuses a form that it does not know", async () => {
-    await mkdir(join(directory, "agent"));
-    const server = createServer((socket) => {
-      socket.resume().end('HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"problems":[]}');
-    });
-    await new Promise<void>((resolve) => server.listen(join(directory, "agent", "status.sock"), resolve));
-    await expect(status(directory, "xml")).rejects.toThrow('--output must be text, json or yaml, got "xml"');
-    await new Promise((resolve) => server.close(resolve));
+    await expect(status(directory, "xml")).rejects.toThrow("--output (from the test) must be one of text, json, yaml");
   });
 });
 
