@@ -1,4 +1,4 @@
-import { createLogger, systemClock } from "@keelson/service";
+import { createLogger, KeelsonError, systemClock } from "@keelson/service";
 import { defineCommand } from "../cli/command.ts";
 import { idleServerOptions, warnOfIdleOptions } from "../cli/k3s-options.ts";
 import { daemonOptions, runDaemon } from "../daemon.ts";
@@ -13,6 +13,7 @@ export const serverCommand = defineCommand({
   configFile: true,
   async run({ options, print }) {
     const config = await serverConfig(options);
+    checkResetOptions(config);
     if (options["cluster-reset"]) {
       await resetCluster(config);
       print("The cluster has been reset: this server is its only member. Start it without --cluster-reset.");
@@ -25,6 +26,22 @@ export const serverCommand = defineCommand({
     });
   },
 });
+
+/** A reset ends the cluster that this server would join, and without a reset a snapshot would be passed over in silence. */
+function checkResetOptions({ values, joinUrl }: ServerConfig): void {
+  if (values["cluster-reset"] && joinUrl !== undefined) {
+    throw new KeelsonError(
+      "option/conflict",
+      "cannot perform cluster-reset while server URL is set: --cluster-reset leaves this server alone, --server joins it to others",
+      { hint: "leave out --server (K3S_URL, or server in the config file) until the reset is done" },
+    );
+  }
+  if (!values["cluster-reset"] && values["cluster-reset-restore-path"] !== undefined) {
+    throw new KeelsonError("option/conflict", "--cluster-reset-restore-path restores nothing without --cluster-reset", {
+      hint: "add --cluster-reset to restore, or leave --cluster-reset-restore-path out",
+    });
+  }
+}
 
 /** `--cluster-reset`: makes this server's etcd member the only one, from its own data or a snapshot. */
 async function resetCluster({ values, dataDir, nodeName, nodeIps }: ServerConfig): Promise<void> {
