@@ -4,6 +4,7 @@ import type { Dependencies, Service } from "@keelson/service";
 import type { AgentConfig } from "./config.ts";
 import type { Joined } from "./join/join.ts";
 import { boundAddress, kubeletArguments, portArgument } from "./kubelet/kubelet-arguments.ts";
+import { KubeletPort } from "./kubelet/kubelet-port.ts";
 import { hostContainerdSocket, NodeRuntime } from "./kubelet/node-runtime.ts";
 import type { AgentLayout, LeafName } from "./layout.ts";
 import { NodeKeeper } from "./node/node-keeper.ts";
@@ -22,7 +23,6 @@ const standardHealthzPort = 10_248;
 export class Membership implements Service {
   readonly controllerClient: KubeClient;
   readonly allowed: AllowedTargets | undefined;
-  readonly kubeletPort: number;
   /** Where the kubelet listens, when it is one address only. */
   readonly kubeletHost: string | undefined;
   readonly #kubeletClient: KubeClient;
@@ -30,6 +30,8 @@ export class Membership implements Service {
   readonly #addresses: (AllowedTargets & { start(): void; stop(): void }) | undefined;
   readonly #node: NodeKeeper | NodeLabeller;
   readonly #runtime: NodeRuntime | undefined;
+  readonly #portArgument: number;
+  readonly #reportedPort: KubeletPort | undefined;
   #ready: Promise<void> | undefined;
 
   constructor(
@@ -57,7 +59,7 @@ export class Membership implements Service {
     }
     this.allowed = this.#addresses;
     const { kubelet, nodeLabels: labels = {}, nodeTaints: taints = [] } = config;
-    this.kubeletPort = portArgument(kubelet?.args ?? [], "port", standardKubeletPort);
+    this.#portArgument = portArgument(kubelet?.args ?? [], "port", standardKubeletPort);
     this.kubeletHost = boundAddress(kubelet?.args ?? []);
     const facts: NodeFacts = {
       name: nodeName,
@@ -65,12 +67,13 @@ export class Membership implements Service {
       externalIps: config.nodeExternalIps ?? [],
       labels: egress ? { ...labels, [egressLabel]: "true" } : labels,
       taints,
-      kubeletPort: this.kubeletPort,
+      kubeletPort: this.#portArgument,
       version: agentVersion,
     };
     if (kubelet === undefined) {
       this.#node = new NodeKeeper(this.#kubeletClient, facts, deps);
     } else {
+      this.#reportedPort = new KubeletPort(this.#kubeletClient, nodeName, this.#portArgument, deps);
       this.#node = new NodeLabeller(this.#kubeletClient, facts, egress, deps);
       this.#runtime = new NodeRuntime(
         {
@@ -96,6 +99,11 @@ export class Membership implements Service {
     }
   }
 
+  /** Where the kubelet's API is, which servers may reach through the tunnel. */
+  get kubeletPort(): number {
+    return this.#reportedPort?.current ?? this.#portArgument;
+  }
+
   /** Resolves when the Node is in the cluster. */
   get ready(): Promise<void> {
     return this.#ready ?? Promise.resolve();
@@ -111,6 +119,7 @@ export class Membership implements Service {
   /** Begins. A kubelet that does not come up is shown by status; the node's other duties go on. */
   async start(): Promise<void> {
     this.#addresses?.start();
+    await this.#reportedPort?.start();
     this.#ready = this.#node.start();
     await this.#runtime?.start();
   }
@@ -118,6 +127,7 @@ export class Membership implements Service {
   async stop(): Promise<void> {
     this.#node.stop();
     this.#addresses?.stop();
+    await this.#reportedPort?.stop();
     await this.#runtime?.stop();
     this.#kubeletClient.close();
     this.controllerClient.close();

@@ -1,4 +1,5 @@
 import { accessSync, constants } from "node:fs";
+import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { delimiter, join } from "node:path";
 import { parseServerUrl } from "@keelson/load-balancer";
@@ -31,6 +32,7 @@ export const agentOptions = defineOptions({
   "node-external-ip": { type: "list", placeholder: "ip", help: "External addresses of the node." },
   "node-label": { type: "list", placeholder: "key=value", help: "Labels to register the node with." },
   "node-taint": { type: "list", placeholder: "key=value:effect", help: "Taints to register the node with." },
+  "bind-address": { type: "string", placeholder: "ip", help: "Address that the kubelet listens on (all)." },
   "lb-server-port": {
     type: "number",
     env: "K3S_LB_SERVER_PORT",
@@ -87,11 +89,19 @@ export function agentConfig(values: AgentOptionValues): AgentConfig {
         ? undefined
         : {
             path: kubeletPath,
-            args: values["kubelet-arg"],
+            args: kubeletArgs(values),
             runtimeEndpoint,
             rootDir: join(values["data-dir"], "agent"),
           },
   };
+}
+
+/** What is given to the kubelet word for word comes last, and so wins. */
+function kubeletArgs(values: AgentOptionValues): readonly string[] {
+  const address = values["bind-address"];
+  if (address === undefined) return values["kubelet-arg"];
+  if (isIP(address) === 0) throw invalid("bind-address", address, "an IP address");
+  return [`address=${address}`, ...values["kubelet-arg"]];
 }
 
 /** The path of a program in PATH, if it is there. */

@@ -57,6 +57,15 @@ describe("an agent that joins", () => {
     expect(JSON.parse(await askSocket(join(dataDir, "agent", "status.sock")))).toMatchObject({ nodeName: "node-a" });
   });
 
+  test("says that a token without the CA's hash takes the CA on trust", async () => {
+    await using pinned = await startAgent({ servers: [server.url], token: server.token });
+    await pinned.agent.ready;
+    expect(pinned.log.join("")).not.toContain("on trust");
+    await using short = await startAgent({ servers: [server.url], token: "agent-secret", nodeName: "node-b" });
+    await short.agent.ready;
+    expect(short.log.join("")).toContain("does not name the cluster's CA");
+  });
+
   test("keeps its keys and its password when it starts again", async () => {
     const first = await startAgent({ servers: [server.url], token: server.token });
     await first.agent.ready;

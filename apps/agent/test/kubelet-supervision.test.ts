@@ -138,6 +138,8 @@ test("a kubelet in PATH is used unless told otherwise", async () => {
       return agentConfig(resolveOptions(agentOptions, [{ from: "the test", values }])).kubelet;
     };
     expect(kubeletOf()).toMatchObject({ path: join(directory, "kubelet"), args: [] });
+    const bound = kubeletOf(["bind-address", ["10.0.0.7"]], ["kubelet-arg", ["v=2"]]);
+    expect(bound?.args).toEqual(["address=10.0.0.7", "v=2"]);
     expect(kubeletOf(["kubelet-path", ["/opt/kubelet"]], ["kubelet-arg", ["v=2", "a=b,c"]])).toMatchObject({
       path: "/opt/kubelet",
       args: ["v=2", "a=b,c"],

@@ -9,5 +9,8 @@ export function downAdvice(reason: string): string {
   if (/no connection|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|does not answer|no answer/.test(reason)) {
     return "its host is off or hangs, or the network to it is cut: check that this host reaches it";
   }
+  if (reason.includes("not of this cluster's CA")) {
+    return "the cluster's CAs were replaced, or a server of another cluster has this address: restart the agent, which asks for the CA anew and holds it against its token";
+  }
   return "look at the server's log";
 }

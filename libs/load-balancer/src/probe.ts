@@ -1,5 +1,5 @@
 import { Agent, request } from "node:https";
-import { KeelsonError } from "@keelson/service";
+import { errorCode, KeelsonError } from "@keelson/service";
 import { splitAddress } from "./address.ts";
 
 /**
@@ -59,7 +59,7 @@ export function createHttpsProbe(options: HttpsProbeOptions): HealthProbe {
       });
       req.once("error", (error) => {
         const reused = req.reusedSocket;
-        resolve({ reused, error: signal.aborted && !reused ? silence(connected) : error });
+        resolve({ reused, error: signal.aborted && !reused ? silence(connected) : described(error) });
       });
       req.end();
     });
@@ -72,6 +72,21 @@ export function createHttpsProbe(options: HttpsProbeOptions): HealthProbe {
     },
     close: () => agent.destroy(),
   };
+}
+
+/** What OpenSSL says of a certificate whose signer is not among the CAs it was given. */
+const foreignCodes: readonly (string | undefined)[] = [
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "CERT_SIGNATURE_FAILURE",
+];
+
+function described(cause: Error): Error {
+  if (!foreignCodes.includes(errorCode(cause))) return cause;
+  return new KeelsonError("load-balancer/foreign", "its certificate is not of this cluster's CA", { cause });
 }
 
 /** The two silences mean different things to whoever mends them: a process that hangs, or a host that is not there. */

@@ -94,6 +94,12 @@ export class Joiner {
       try {
         const joined = await this.fetch();
         this.#progress = { state: "joined", sinceMs: this.#deps.clock.monotonic() };
+        if (!this.#token?.caHash) {
+          this.#deps.log.warn(
+            { hint: "use the full token (K10…) of server/token on a server" },
+            "the token does not name the cluster's CA: the one that the server showed was taken on trust",
+          );
+        }
         return joined;
       } catch (error) {
         const waitsForToken = errorCode(error) === "join/no-token";
