@@ -7,7 +7,8 @@ import type { AppendLog, LogBatch, LogRow } from "../log/append-log.ts";
 import { openLog } from "../log/open-log.ts";
 import type { DatabaseTlsFiles } from "../log/sql/tls-files.ts";
 import { etcdEndpoint } from "../proxy/etcd-endpoint.ts";
-import { BoltReader } from "./bolt-reader.ts";
+import type { BoltReader } from "./bolt-reader.ts";
+import { type Newest, newestVersions, openSnapshot } from "./read-snapshot.ts";
 
 export interface RestoreOptions {
   /** File of `etcdctl snapshot save`, from Keelson or from an etcd, or the `member/snap/db` of a stopped etcd. */
@@ -31,14 +32,6 @@ const maxBatchBytes = 4 << 20;
 /** bbolt's pages are whole sectors, so that what is left over is the hash. */
 const sectorBytes = 512;
 const sha256Bytes = 32;
-
-/** The newest version of one key in the snapshot. */
-interface Newest {
-  main: number;
-  /** Where its transaction's other keys come before it. */
-  sub: number;
-  bytes: Buffer | undefined;
-}
 
 /**
  * Fills an empty database from a snapshot. Keys keep their revisions, unless several keys share one (a transaction of an
@@ -71,7 +64,7 @@ export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dep
     const leases = [...reader.bucket("lease")].map(({ value }) => decodeLease(value));
     const ttls = new Map(leases.map(({ id, ttlSeconds }) => [id, ttlSeconds]));
     await commit(log, { leases: leases.map((lease) => ({ kind: "grant", ...lease })) });
-    const newest = newestVersions(reader);
+    const newest = versionsToKeep(reader);
     const shared = new Set(newest.map(({ main }) => main)).size < newest.length;
     const keepsIds = !shared && (newest[0]?.main ?? Number.POSITIVE_INFINITY) > state.currentRevision;
     let nextId = state.currentRevision;
@@ -79,7 +72,7 @@ export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dep
     let bytes = 0;
     for (const { main, bytes: encoded } of newest) {
       nextId = keepsIds ? main : nextId + 1;
-      const row = rowOf(nextId, encoded!, ttls, keepsIds);
+      const row = rowOf(nextId, encoded, ttls, keepsIds);
       batch.push(row);
       bytes += row.value?.length ?? 0;
       if (batch.length < maxBatchRows && bytes < maxBatchBytes) continue;
@@ -88,22 +81,10 @@ export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dep
       bytes = 0;
     }
     await commit(log, { rows: batch, compactedRevision: nextId });
-    const keys = newest.filter(({ bytes: encoded }) => keyValue.decode(encoded!).version > 0).length;
+    const keys = newest.filter(({ bytes: encoded }) => keyValue.decode(encoded).version > 0).length;
     return { keys, leases: leases.length, revision: nextId };
   } finally {
     await log.close();
-  }
-}
-
-function openSnapshot(file: string): BoltReader {
-  try {
-    return new BoltReader(file);
-  } catch (error) {
-    if (error instanceof KeelsonError) throw error;
-    throw new KeelsonError("snapshot/unreadable", `cannot read the snapshot ${file}`, {
-      hint: "check the path and its permissions",
-      cause: error,
-    });
   }
 }
 
@@ -129,20 +110,9 @@ async function verifyHash(file: string): Promise<void> {
 }
 
 /** Live keys, and the tombstone at the very end if the snapshot ends with one, by revision. */
-function newestVersions(reader: BoltReader): Newest[] {
-  const byKey = new Map<string, Newest & { isTombstone: boolean }>();
-  let last: (Newest & { isTombstone: boolean }) | undefined;
-  for (const { key, value } of reader.bucket("key")) {
-    last = {
-      main: Number(key.readBigUInt64BE(0)),
-      sub: Number(key.readBigUInt64BE(9)),
-      bytes: Buffer.from(value),
-      isTombstone: key.length > 17,
-    };
-    byKey.set(keyValue.decode(value).key.toString("latin1"), last);
-  }
-  const kept = [...byKey.values()].filter((version) => !version.isTombstone || version === last);
-  return kept.sort((a, b) => a.main - b.main || a.sub - b.sub);
+function versionsToKeep(reader: BoltReader): Newest[] {
+  const newest = newestVersions(reader);
+  return newest.filter((version, index) => !version.isTombstone || index === newest.length - 1);
 }
 
 function rowOf(id: number, encoded: Buffer, ttls: Map<bigint, number>, keepsIds: boolean): LogRow {

@@ -1,7 +1,8 @@
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { nodePasswordNamespace, nodePasswordSecretName } from "@keelson/secret-format";
 import {
   type Dependencies,
   errorCode,
@@ -17,6 +18,7 @@ import { defaultPorts, type EmbeddedEtcdConfig, type EmbeddedEtcdDependencies, l
 import { connectEtcd } from "./connect.ts";
 import { type EtcdLayout, etcdLayout } from "./layout.ts";
 import { hasMemberData, memberName, setDataAside } from "./member-files.ts";
+import { newMemberName } from "./membership.ts";
 import { etcdProcessConfig, etcdUrl } from "./process-config.ts";
 import { verifySnapshotFile } from "./snapshots/snapshot-store.ts";
 import { unzipFile } from "./snapshots/zip-file.ts";
@@ -28,6 +30,8 @@ export interface ClusterResetOptions {
   restorePath?: string;
   /** `etcdutl` or `etcdctl` (whichever is found in PATH). */
   restoreToolPath?: string;
+  /** Server tokens that the cluster may have had, which open its CAs in the data where they are not on disk. */
+  tokens?: readonly string[];
 }
 
 /**
@@ -57,7 +61,7 @@ async function resetOwned(
   options: ClusterResetOptions,
   deps: Partial<Dependencies> & EmbeddedEtcdDependencies,
 ): Promise<void> {
-  const { log, clock } = withDefaults(deps);
+  const { log } = withDefaults(deps);
   const layout = etcdLayout(config.dataDir);
   if ((await readFileIfExists(layout.resetFlag)) !== undefined) {
     throw new KeelsonError("etcd/already-reset", "the cluster was reset already", {
@@ -65,12 +69,14 @@ async function resetOwned(
     });
   }
   if (options.restorePath !== undefined) {
-    const kept = await restoreSnapshot(config, layout, options, clock.now());
+    const kept = await restoreSnapshot(config, layout, options, deps);
     log.info({ snapshot: options.restorePath, kept }, "restored the etcd snapshot; the old data is set aside");
   } else if (!(await hasMemberData(layout))) {
     throw new KeelsonError("etcd/no-data", `there is no etcd data in ${layout.data} to reset`, {
       hint: "name a snapshot with --cluster-reset-restore-path",
     });
+  } else {
+    await ensureIdentity(config, layout, join(layout.data, "member", "snap", "db"), options.tokens, deps);
   }
   await forceNewCluster(config, layout, deps);
   // Whoever removed it does not matter any more: the cluster is what this server has.
@@ -126,42 +132,41 @@ async function forceNewCluster(
     await child.start();
     const { memberId } = await cluster.status();
     await cluster.memberUpdate(memberId, [peerUrl]);
+    // This host may be a new one, whose own agent has drawn a new password; as K3s does.
+    await cluster.delete(nodePasswordKey(config.nodeName));
   } finally {
     await child.stop();
     cluster.close();
   }
 }
 
+/** Where the API server keeps the Secret with the hash of a node's password. */
+function nodePasswordKey(nodeName: string): string {
+  return `/registry/secrets/${nodePasswordNamespace}/${nodePasswordSecretName(nodeName)}`;
+}
+
+/** Puts a snapshot in the place of etcd's data. What is there is touched only once everything that can fail has not. */
 async function restoreSnapshot(
   config: EmbeddedEtcdConfig,
   layout: EtcdLayout,
   options: ClusterResetOptions,
-  nowMs: number,
+  deps: Partial<Dependencies>,
 ): Promise<string | undefined> {
   const source = options.restorePath ?? "";
   await mkdir(layout.db, { recursive: true });
   const scratch = await mkdtemp(join(layout.db, "restore-"));
   try {
-    const snapshot = source.endsWith(".zip") ? join(scratch, "snapshot") : source;
-    if (source.endsWith(".zip")) await unzipFile(source, snapshot);
-    await verifySnapshotFile(snapshot).catch((error: unknown) => {
-      if (errorCode(error) !== "ENOENT") throw error;
-      throw new KeelsonError("snapshot/not-found", `there is no snapshot at ${source}`, {
-        hint: "see keelson etcd-snapshot ls",
-      });
-    });
-    const kept = await setDataAside(layout, "etcd-old", nowMs);
-    const name = await memberName(layout, config.nodeName);
-    const nameFile = await readFileIfExists(layout.name);
+    const snapshot = await readySnapshot(source, scratch);
+    await ensureIdentity(config, layout, snapshot, options.tokens, deps);
+    const restored = join(scratch, "etcd");
+    const name = newMemberName(config.nodeName);
     const peerUrl = etcdUrl(config.address, config.peerPort ?? defaultPorts.peer);
-    // The tool makes the directory itself and refuses one that exists.
-    await rm(layout.data, { recursive: true });
     await runRestoreTool(options.restoreToolPath, [
       "snapshot",
       "restore",
       snapshot,
       "--data-dir",
-      layout.data,
+      restored,
       "--name",
       name,
       "--initial-cluster",
@@ -169,11 +174,47 @@ async function restoreSnapshot(
       "--initial-advertise-peer-urls",
       peerUrl,
     ]);
-    await writeFileAtomic(layout.name, nameFile ?? name, 0o600);
+    await writeFileAtomic(join(restored, "name"), name, 0o600);
+    const kept = await setDataAside(layout, "etcd-old", withDefaults(deps).clock.now());
+    await rename(restored, layout.data);
     return kept;
   } finally {
     await rm(scratch, { recursive: true });
   }
+}
+
+/** The snapshot as a plain file whose checksum fits. */
+async function readySnapshot(source: string, scratch: string): Promise<string> {
+  const snapshot = source.endsWith(".zip") ? join(scratch, "snapshot") : source;
+  try {
+    if (source.endsWith(".zip")) await unzipFile(source, snapshot);
+    await verifySnapshotFile(snapshot);
+    return snapshot;
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+    throw new KeelsonError("snapshot/not-found", `there is no snapshot at ${source}`, {
+      hint: "see keelson etcd-snapshot ls",
+    });
+  }
+}
+
+/** On a host that never was a server of this cluster, or lost its disk, the cluster's CAs come out of `data`. */
+async function ensureIdentity(
+  config: EmbeddedEtcdConfig,
+  layout: EtcdLayout,
+  data: string,
+  tokens: readonly string[] = [],
+  deps: Partial<Dependencies>,
+): Promise<void> {
+  const files = await Promise.all(Object.values(layout.certificates).map(readFileIfExists));
+  if (!files.includes(undefined)) return;
+  const [{ readSnapshotKeys }, { restoreIdentity }] = await Promise.all([
+    import("@keelson/datastore"),
+    import("@keelson/registration"),
+  ]);
+  const { dataDir, nodeName, address } = config;
+  const server = { dataDir, nodeName, nodeIps: [address], tokens };
+  await restoreIdentity(server, (prefix) => readSnapshotKeys(data, prefix), deps);
 }
 
 /** From etcd 3.6 on, only etcdutl restores; before, Debian ships etcdctl alone. */
@@ -186,7 +227,7 @@ async function runRestoreTool(path: string | undefined, args: readonly string[])
     } catch (error) {
       if (errorCode(error) === "ENOENT") continue;
       throw new KeelsonError("snapshot/restore-failed", `${tool} cannot restore the snapshot: ${errorMessage(error)}`, {
-        hint: "the data that was there before stands beside it as server/db/etcd-old-<time>",
+        hint: "nothing was changed; see what the tool says of the snapshot, or choose another one",
         cause: error,
       });
     }

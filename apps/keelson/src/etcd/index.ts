@@ -9,6 +9,7 @@ export { hasMemberData } from "./member-files.ts";
 export type { EtcdMember } from "./membership.ts";
 export { NodeMembers, type NodeMembersConfig } from "./node-members.ts";
 export { embeddedEtcdConfig, etcdOptions, objectStore, snapshotConfig } from "./options.ts";
+export { resetServer, type ServerToReset } from "./reset-server.ts";
 export { ServerEtcd, type ServerEtcdConfig, usesEmbeddedEtcd } from "./server-etcd.ts";
 export type { ObjectStore, S3Config } from "./snapshots/object-store.ts";
 export { S3Store } from "./snapshots/s3-store.ts";

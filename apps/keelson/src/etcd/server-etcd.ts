@@ -10,7 +10,7 @@ import {
   type Service,
   withDefaults,
 } from "@keelson/service";
-import { clearResetFlag, resetCluster } from "./cluster-reset.ts";
+import { clearResetFlag } from "./cluster-reset.ts";
 import type { EtcdOrigin } from "./config.ts";
 import { parseDbInfo } from "./db-info.ts";
 import { createEmbeddedEtcd, type EmbeddedEtcd } from "./embedded-etcd.ts";
@@ -83,14 +83,6 @@ export class ServerEtcd implements Service {
   get datastore(): { endpoint: string; caFile: string; certFile: string; keyFile: string } {
     const { serverCa, clientCert, clientKey } = etcdLayout(this.#config.dataDir).certificates;
     return { endpoint: this.etcd.clientUrl, caFile: serverCa, certFile: clientCert, keyFile: clientKey };
-  }
-
-  /** `--cluster-reset`: carries it out; the caller then ends the process. */
-  async reset(): Promise<void> {
-    const { values, dataDir, nodeName, address } = this.#config;
-    const config = embeddedEtcdConfig(values, { dataDir, nodeName, address, origin: { kind: "init" } });
-    const restorePath = values["cluster-reset-restore-path"];
-    await resetCluster(config, restorePath === undefined ? {} : { restorePath }, this.#deps);
   }
 
   async start(): Promise<void> {

@@ -44,8 +44,9 @@ function checkResetOptions({ values, joinUrl }: ServerConfig): void {
 }
 
 /** `--cluster-reset`: makes this server's etcd member the only one, from its own data or a snapshot. */
-async function resetCluster({ values, dataDir, nodeName, nodeIps }: ServerConfig): Promise<void> {
-  const { ServerEtcd } = await import("../etcd/index.ts");
-  const log = createLogger({ name: "server" });
-  await new ServerEtcd({ values, dataDir, nodeName, address: nodeIps[0]! }, { log, clock: systemClock }).reset();
+async function resetCluster({ values, dataDir, nodeName, nodeIps, tokens }: ServerConfig): Promise<void> {
+  const { resetServer } = await import("../etcd/index.ts");
+  const deps = { log: createLogger({ name: "server" }), clock: systemClock };
+  const server = { dataDir, nodeName, address: nodeIps[0]!, tokens };
+  await resetServer(values, server, values["cluster-reset-restore-path"], deps);
 }

@@ -44,7 +44,7 @@ export async function serverConfig(values: ServerValues): Promise<ServerConfig> 
   const nodeIps = values["node-ip"].length > 0 ? values["node-ip"] : [hostAddress(values["bind-address"])];
   const dataDir = values["data-dir"];
   const endpoint = values["datastore-endpoint"];
-  const tokens = [...values.token, ...(await tokenIn("token-file", values["token-file"]))];
+  const tokens = await serverTokens(values);
   const mode = Number.parseInt(values["write-kubeconfig-mode"], 8);
   if (Number.isNaN(mode)) throw invalid("write-kubeconfig-mode", values["write-kubeconfig-mode"], "an octal file mode");
   return {
@@ -72,6 +72,11 @@ export async function serverConfig(values: ServerValues): Promise<ServerConfig> 
     kubeconfig: { path: values["write-kubeconfig"] ?? join(dataDir, "server", "cred", "keelson.yaml"), mode },
     values,
   };
+}
+
+/** The server tokens that `--token` and `--token-file` give. Throws `option/invalid` when the file cannot be read. */
+export async function serverTokens(values: Pick<ServerValues, "token" | "token-file">): Promise<string[]> {
+  return [...values.token, ...(await tokenIn("token-file", values["token-file"]))];
 }
 
 async function tokenIn(option: string, file: string | undefined): Promise<string[]> {

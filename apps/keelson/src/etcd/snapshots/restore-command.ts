@@ -1,10 +1,10 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { hostname } from "node:os";
 import { createLogger, dataDirOption, defineOptions, KeelsonError, systemClock } from "@keelson/service";
 import { defineCommand } from "../../cli/command.ts";
-import { resetCluster } from "../cluster-reset.ts";
-import { embeddedEtcdConfig, etcdOptions, objectStore } from "../options.ts";
+import { serverTokens } from "../../server/config.ts";
+import { serverOptions } from "../../server/options.ts";
+import { etcdOptions } from "../options.ts";
+import { resetServer } from "../reset-server.ts";
 
 /** `keelson etcd-snapshot restore <path>`: what `keelson server --cluster-reset --cluster-reset-restore-path` does. */
 export const restoreCommand = defineCommand({
@@ -16,6 +16,11 @@ export const restoreCommand = defineCommand({
       placeholder: "name",
       help: "Name of this server (its host name)",
     },
+    token: {
+      ...serverOptions.token,
+      help: "Server token of the cluster, needed where server/tls is lost: it opens the CAs in the snapshot",
+    },
+    "token-file": serverOptions["token-file"],
     "node-ip": { type: "string", placeholder: "ip", help: "Address of this server" },
     ...etcdOptions,
   }),
@@ -28,21 +33,10 @@ export const restoreCommand = defineCommand({
         hint: "for example: keelson etcd-snapshot restore --node-ip 10.0.0.1 /var/lib/rancher/k3s/server/db/snapshots/<name>",
       });
     }
-    const nodeName = values["node-name"] ?? hostname();
-    const server = { dataDir: values["data-dir"], nodeName, address, origin: { kind: "init" as const } };
-    const store = objectStore(values, nodeName);
-    const scratch = await mkdtemp(join(tmpdir(), "keelson-restore-"));
-    try {
-      const restorePath = store === undefined ? source : join(scratch, basename(source));
-      if (store !== undefined) await store.download(source, restorePath);
-      await resetCluster(
-        embeddedEtcdConfig(values, server),
-        { restorePath },
-        { log: createLogger({ name: "etcd-snapshot" }), clock: systemClock },
-      );
-    } finally {
-      await rm(scratch, { recursive: true });
-    }
+    const nodeName = (values["node-name"] ?? hostname()).toLowerCase();
+    const server = { dataDir: values["data-dir"], nodeName, address, tokens: await serverTokens(values) };
+    const log = createLogger({ name: "etcd-snapshot" });
+    await resetServer(values, server, source, { log, clock: systemClock });
     print(`restored ${source}: start this server as usual, then remove server/db/etcd on the others and start them`);
     return 0;
   },
