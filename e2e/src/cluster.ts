@@ -113,8 +113,8 @@ ${servers.join("\n")}
   }
 
   /**
-   * Runs one command of the image with the data and the address of a stopped node, as an operator would on its host.
-   * Throws with the log when it fails.
+   * Runs one command of the image with the data and the address of a stopped node and the cluster's token, as an operator
+   * would on its host. Throws with the log when it fails.
    */
   async runInPlaceOf(node: Node, entrypoint: readonly string[], command: readonly string[]): Promise<void> {
     const host = Number(node.address.split(".").at(-1));
@@ -122,7 +122,7 @@ ${servers.join("\n")}
       .withVolumesOf(node.id)
       .withEntrypoint([...entrypoint])
       .withCommand([...command])
-      .withEnvironment({ KEELSON_HEALTH_URL: "http://127.0.0.1:1/" })
+      .withEnvironment({ K3S_TOKEN: token, KEELSON_HEALTH_URL: "http://127.0.0.1:1/" })
       .withWaitStrategy(Wait.forOneShotStartup());
     const runner = await Node.start(`${node.name}-operator`, host, this.network, spec);
     await runner.remove();

@@ -2,7 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "
 import { BackgroundClient } from "../src/background-client.ts";
 import { Cluster } from "../src/cluster.ts";
 
-const database = "/var/lib/keelson/server/db";
+const dataDir = "/var/lib/keelson";
+const copy = `${dataDir}/copy-of-the-snapshot`;
 
 describe.skipIf(inject("noEngine") !== "")("the total loss of three servers with embedded etcd", () => {
   let cluster: Cluster;
@@ -38,7 +39,7 @@ describe.skipIf(inject("noEngine") !== "")("the total loss of three servers with
     expect(snapshot).toMatch(/^disaster-server-1-\d+$/);
   });
 
-  test("one server restores it, the others join again, and agents come back by themselves", async () => {
+  test("one server restores it on an empty disk, the others join on empty ones, and agents come back by themselves", async () => {
     const agent = cluster.node("agent-1");
     const { startedAt } = await agent.state();
     const servers = ["server-1", "server-2", "server-3"].map((name) => cluster.node(name));
@@ -46,20 +47,17 @@ describe.skipIf(inject("noEngine") !== "")("the total loss of three servers with
     await before.remove();
 
     const [first, ...others] = servers;
+    // What was copied elsewhere is all that is left.
+    await cluster.runInPlaceOf(first!, ["mv"], [`${dataDir}/server/db/snapshots/${snapshot}`, copy]);
+    await cluster.runInPlaceOf(first!, ["find"], [dataDir, "-mindepth", "1", "!", "-path", copy, "-delete"]);
+    for (const server of others) {
+      await cluster.runInPlaceOf(server, ["find"], [dataDir, "-mindepth", "1", "-delete"]);
+    }
     await cluster.runInPlaceOf(
       first!,
       ["keelson"],
-      [
-        "etcd-snapshot",
-        "restore",
-        `${database}/snapshots/${snapshot}`,
-        "--node-name",
-        "server-1",
-        "--node-ip",
-        first!.address,
-      ],
+      ["etcd-snapshot", "restore", copy, "--node-name", "server-1", "--node-ip", first!.address],
     );
-    for (const server of others) await cluster.runInPlaceOf(server, ["rm"], ["-rf", `${database}/etcd`]);
     await first!.start();
     await first!.whenHealthy();
     await Promise.all(others.map((server) => server.start()));
