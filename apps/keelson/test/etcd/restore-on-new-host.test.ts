@@ -1,16 +1,19 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { freePort } from "@keelson/conformance";
 import { createRegistration } from "@keelson/registration";
 import { bootstrapKey, sealBootstrap } from "@keelson/secret-format";
 import { silentLogger } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runCommandLine } from "../../src/cli/run.ts";
+import { commands } from "../../src/commands.ts";
 import { clearResetFlag, resetCluster } from "../../src/etcd/cluster-reset.ts";
 import type { EmbeddedEtcdConfig } from "../../src/etcd/config.ts";
 import { createEmbeddedEtcd, type EmbeddedEtcd } from "../../src/etcd/embedded-etcd.ts";
 import { SnapshotStore } from "../../src/etcd/snapshots/snapshot-store.ts";
 import { hasProgram } from "./etcd-fixture.ts";
+import { TestBucket } from "./s3-fixture.ts";
 
 const token = "restore-secret";
 const passwordKey = "/registry/secrets/kube-system/server-1.node-password.k3s";
@@ -97,6 +100,26 @@ describe.skipIf(!hasProgram("etcd") || !hasProgram("etcdctl"))("a snapshot on a 
     expect(await read(config.dataDir, "tls/server-ca.crt")).toBe(serverCa);
     await clearResetFlag(config.dataDir);
     await withEtcd(config, async ({ cluster }) => expect(await cluster.get("/registry/a")).toBe("1"));
+  });
+
+  test("comes by its name from the bucket, as K3s is told it", async () => {
+    const { dataDir } = host();
+    await using bucket = await TestBucket.start();
+    const name = basename(snapshots.whole);
+    bucket.objects.set(`cluster-a/${name}`, await readFile(snapshots.whole));
+    const reset = (snapshot: string) =>
+      runCommandLine(commands, [
+        ...["server", "--cluster-reset", "--cluster-reset-restore-path", snapshot, "--token", token],
+        ...["--data-dir", dataDir, "--node-name", "server-1", "--node-ip", "127.0.0.1"],
+        ...Object.entries(ports).map(([port, value]) => `--etcd-${port.replace("Port", "-port")}=${value}`),
+        ...["--etcd-s3", "--etcd-s3-insecure", "--etcd-s3-endpoint", bucket.endpoint, "--etcd-s3-bucket", bucket.name],
+        ...["--etcd-s3-folder", "cluster-a", "--etcd-s3-region", bucket.region],
+        ...["--etcd-s3-access-key", bucket.accessKey, "--etcd-s3-secret-key", bucket.secretKey],
+      ]);
+    await expect(reset("gone-server-1-1700000000")).rejects.toMatchObject({ code: "snapshot/not-found" });
+    expect(await reset(name)).toBe(0);
+    expect(await read(dataDir, "tls/server-ca.crt")).toBe(serverCa);
+    expect((await readdir(join(dataDir, "server", "db"))).sort()).toEqual(["etcd", "reset-flag"]);
   });
 
   test.each([

@@ -39,7 +39,8 @@ export class S3Store implements ObjectStore {
         status: 404,
       });
     }
-    await pipeline(Readable.fromWeb(response.body as ReadableStream), createWriteStream(path, { mode: 0o600 }));
+    const content = Readable.fromWeb(response.body as ReadableStream);
+    await this.#try("download", () => pipeline(content, createWriteStream(path, { mode: 0o600 })));
   }
 
   async list(): Promise<Snapshot[]> {
