@@ -25,6 +25,12 @@ kubelet-arg: [max-pods=200]
 kube-proxy-arg: []
 selinux: true
 snapshotter: overlayfs
+etcd-s3-endpoint-ca: /ca.pem
+etcd-s3-skip-ssl-verify: false
+etcd-s3-retention: 3
+etcd-s3-session-token: secret
+etcd-s3-config-secret: k3s-etcd-snapshot-s3-config
+etcd-s3-proxy: http://192.0.2.1:3128
 `;
 
 async function parsed(yaml: string, specs: typeof serverOptions) {
@@ -51,7 +57,10 @@ it("a config.yaml of K3s is taken: what servers share is told to agents, and a w
   const log = createLogger({ name: "test", format: "json", destination: { write: (line) => lines.push(line) } });
   warnOfIdleOptions(idleServerOptions, serverOptions, values, log);
   expect(lines).toHaveLength(1);
-  expect(JSON.parse(lines[0]!).options.sort()).toEqual(["kubelet-arg", "node-label", "selinux", "snapshotter"]);
+  expect(JSON.parse(lines[0]!).options.sort()).toEqual([
+    ...["etcd-s3-config-secret", "etcd-s3-proxy", "etcd-s3-session-token"],
+    ...["kubelet-arg", "node-label", "selinux", "snapshotter"],
+  ]);
 });
 
 it("an agent's config.yaml of K3s is taken, too", async () => {

@@ -19,8 +19,8 @@ export interface CommandModule<Specs extends OptionSpecs = OptionSpecs> {
   run(invocation: Invocation<Specs>): Promise<number>;
 }
 
-/** A node of the command tree: either a group with children or a command. */
-export type Command = { name: string; summary: string } & (
+/** A node of the command tree: either a group with children or a command. `aliases` are taken and not shown. */
+export type Command = { name: string; aliases?: readonly string[]; summary: string } & (
   | { children: readonly Command[] }
   | { load(): Promise<CommandModule> }
 );

@@ -35,7 +35,7 @@ export async function runCommandLine(root: readonly Command[], argv: readonly st
       process.stdout.write(`${await version()}\n`);
       return 0;
     }
-    const command = level.find((candidate) => candidate.name === word);
+    const command = level.find(({ name, aliases }) => name === word || aliases?.includes(word));
     if (command === undefined) {
       throw new KeelsonError("cli/unknown-command", `unknown command "${[...path, word].join(" ")}"`, {
         hint: `commands: ${level.map((candidate) => candidate.name).join(", ")}`,

@@ -12,6 +12,7 @@ export const etcdSnapshotCommand: Command = {
     },
     {
       name: "ls",
+      aliases: ["list", "l"],
       summary: "List snapshots, newest first",
       load: async () => (await import("./snapshots/commands.ts")).listCommand,
     },

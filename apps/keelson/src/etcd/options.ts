@@ -50,6 +50,17 @@ export const snapshotOptions = defineOptions({
     help: "Secret key of the store",
   },
   "etcd-s3-insecure": { type: "boolean", help: "Reach the store over plain HTTP" },
+  "etcd-s3-endpoint-ca": {
+    type: "string",
+    placeholder: "file",
+    help: "CAs of the store's certificate (a file, or PEM in base64) in place of the well-known ones",
+  },
+  "etcd-s3-skip-ssl-verify": { type: "boolean", help: "Take any certificate of the store for its own" },
+  "etcd-s3-retention": {
+    type: "number",
+    placeholder: "count",
+    help: "How many scheduled snapshots are kept in the store (--etcd-snapshot-retention)",
+  },
   "etcd-s3-timeout": { type: "duration", default: "5m", help: "How long a transfer may take" },
 });
 
@@ -131,6 +142,7 @@ export function snapshotConfig(
     name: values["etcd-snapshot-name"],
     schedule: server.schedule,
     retention: values["etcd-snapshot-retention"],
+    remoteRetention: values["etcd-s3-retention"] ?? values["etcd-snapshot-retention"],
     compress: values["etcd-snapshot-compress"],
   };
 }
@@ -142,10 +154,10 @@ export function objectStore(values: SnapshotValues, nodeName: string): ObjectSto
     const value = values[name];
     if (value !== undefined && value !== "") return value;
     throw new KeelsonError("option/invalid", `--${name} is needed with --etcd-s3`, {
-      hint: "keys may also come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+      hint: "keys may also come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the Secret of --etcd-s3-config-secret is not read",
     });
   };
-  const folder = values["etcd-s3-folder"];
+  const { "etcd-s3-folder": folder, "etcd-s3-endpoint-ca": endpointCa } = values;
   return new S3Store(
     {
       endpoint: values["etcd-s3-endpoint"],
@@ -154,8 +166,10 @@ export function objectStore(values: SnapshotValues, nodeName: string): ObjectSto
       accessKey: required("etcd-s3-access-key"),
       secretKey: required("etcd-s3-secret-key"),
       insecure: values["etcd-s3-insecure"],
+      skipVerify: values["etcd-s3-skip-ssl-verify"],
       timeoutMs: values["etcd-s3-timeout"],
       ...(folder === undefined ? {} : { folder }),
+      ...(endpointCa === undefined ? {} : { endpointCa }),
     },
     nodeName,
   );

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 
 /** As much of S3's API as snapshots need, refusing requests that are not signed for its bucket and region. */
@@ -9,11 +10,16 @@ export class TestBucket implements AsyncDisposable {
   readonly secretKey = "SK";
   /** Contents by key. */
   readonly objects = new Map<string, Buffer>();
-  readonly #server = createServer((req, res) => void this.#answer(req, res));
+  readonly #server: ReturnType<typeof createServer>;
+
+  private constructor(tls: { cert: string; key: string } | undefined) {
+    const answer = (req: IncomingMessage, res: ServerResponse): void => void this.#answer(req, res);
+    this.#server = tls === undefined ? createServer(answer) : createSecureServer(tls, answer);
+  }
 
   /** Listens on a free port of loopback. */
-  static async start(): Promise<TestBucket> {
-    const bucket = new TestBucket();
+  static async start(tls?: { cert: string; key: string }): Promise<TestBucket> {
+    const bucket = new TestBucket(tls);
     await new Promise<void>((resolve) => bucket.#server.listen(0, "127.0.0.1", resolve));
     return bucket;
   }

@@ -1,7 +1,11 @@
+import { createPublicKey, randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { Authority, createCaCertificate, exportPrivateKey, generateEcKey } from "@keelson/pki";
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
+import { runCommandLine } from "../../src/cli/run.ts";
+import { commands } from "../../src/commands.ts";
 import { S3Store } from "../../src/etcd/snapshots/s3-store.ts";
 import type { Snapshot } from "../../src/etcd/snapshots/snapshot-name.ts";
 import { TestBucket } from "./s3-fixture.ts";
@@ -55,4 +59,50 @@ test("what is not there, and keys that are wrong, are said so", async () => {
     code: "snapshot/s3",
     hint: expect.stringContaining("--etcd-s3-region"),
   });
+});
+
+test("a store with a certificate of its own CA is trusted with that CA, or when told to take any", async () => {
+  const [caKey, key] = [await generateEcKey(), await generateEcKey()];
+  const ca = new Authority(createCaCertificate("store", caKey, Date.now() - 60_000), caKey);
+  const names = { commonName: "store", purposes: ["server"] as const, names: ["127.0.0.1"] };
+  const cert = ca.issue(names, createPublicKey(key), Date.now());
+  await using secure = await TestBucket.start({ cert, key: exportPrivateKey(key) });
+  const file = join(directory, "ca.pem");
+  await writeFile(file, ca.bundlePem);
+  const { endpoint, name: bucketName, region, accessKey, secretKey } = secure;
+  const through = (trust: { endpointCa?: string; skipVerify?: boolean }): S3Store =>
+    new S3Store({ endpoint, bucket: bucketName, region, accessKey, secretKey, ...trust }, "server-1");
+
+  await writeFile(join(directory, "secret"), randomBytes(100_000));
+  await expect(through({}).list()).rejects.toMatchObject({ code: "snapshot/s3" });
+  const uploaded = await through({ endpointCa: file }).upload(join(directory, "secret"), snapshot);
+  const trusting = [{ endpointCa: Buffer.from(ca.bundlePem).toString("base64") }, { skipVerify: true }];
+  for (const trust of trusting) {
+    expect(await through(trust).list()).toEqual([{ ...uploaded, sizeBytes: 100_000 }]);
+    await through(trust).download(snapshot.name, join(directory, "again"));
+    expect(await readFile(join(directory, "again"))).toEqual(await readFile(join(directory, "secret")));
+  }
+  await through({ endpointCa: file }).delete(snapshot.name);
+  expect(secure.objects.size).toBe(0);
+});
+
+test("K3s's words for the command and its options are taken", async () => {
+  const lines: string[] = [];
+  const write = vi.spyOn(process.stdout, "write").mockImplementation((text) => lines.push(String(text)) > 0);
+  onTestFinished(() => write.mockRestore());
+  const { endpoint, name, region, accessKey, secretKey, objects } = bucket;
+  const words = (...command: string[]): Promise<number> =>
+    runCommandLine(commands, [
+      ...["etcd-snapshot", ...command, "--dir", join(directory, "none"), "--node-name", "server-1"],
+      ...["--s3", "--s3-insecure", "--s3-endpoint", endpoint, "--s3-bucket", name, "--s3-region", region],
+      ...["--s3-access-key", accessKey, "--s3-secret-key", secretKey, "-s", "https://127.0.0.1:6443", "-t", "x"],
+    ]);
+  objects.clear();
+  for (const second of [0, 1, 2]) objects.set(`etcd-snapshot-server-1-170000000${second}`, Buffer.from("x"));
+  expect(await words("list")).toBe(0);
+  expect(lines.join("")).toContain("s3://backups/etcd-snapshot-server-1-1700000002");
+  expect(await words("prune", "--snapshot-retention", "2")).toBe(0);
+  expect(objects.size).toBe(2);
+  expect(await words("prune", "--s3-retention", "1")).toBe(0);
+  expect([...objects.keys()]).toEqual(["etcd-snapshot-server-1-1700000002"]);
 });

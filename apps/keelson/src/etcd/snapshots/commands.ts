@@ -7,12 +7,26 @@ import {
   type OptionValues,
   systemClock,
 } from "@keelson/service";
-import { defineCommand, type Invocation } from "../../cli/command.ts";
+import type { Invocation } from "../../cli/command.ts";
+import { warnOfIdleOptions } from "../../cli/k3s-options.ts";
 import { connectEtcd } from "../connect.ts";
 import { etcdLayout } from "../layout.ts";
 import { objectStore, snapshotConfig, snapshotOptions } from "../options.ts";
+import { defineSnapshotCommand } from "./define-snapshot-command.ts";
 import type { Snapshot } from "./snapshot-name.ts";
 import { SnapshotService } from "./snapshot-service.ts";
+
+/** How K3s's command finds a server: ours asks the etcd of this host. */
+const idleOptions = defineOptions({
+  "etcd-server": { type: "string", short: "s", hidden: true, help: "A K3s option that has no effect here" },
+  "etcd-token": {
+    type: "string",
+    short: "t",
+    secret: true,
+    hidden: true,
+    help: "A K3s option that has no effect here",
+  },
+});
 
 const options = defineOptions({
   "data-dir": { ...dataDirOption, help: "Folder of this server" },
@@ -25,13 +39,14 @@ const options = defineOptions({
   "etcd-client-port": { type: "number", default: 2379, placeholder: "port", help: "etcd's client port", hidden: true },
   ...snapshotOptions,
   name: { type: "string", placeholder: "name", help: "First part of the snapshot's name (--etcd-snapshot-name)" },
+  ...idleOptions,
   output: { type: "string", short: "o", default: "table", placeholder: "format", help: "table or json" },
 });
 
 type Values = OptionValues<typeof options>;
 
 /** `keelson etcd-snapshot save` */
-export const saveCommand = defineCommand({
+export const saveCommand = defineSnapshotCommand({
   options,
   async run({ options: values, print }) {
     return withService(values, async (service) => {
@@ -43,7 +58,7 @@ export const saveCommand = defineCommand({
 });
 
 /** `keelson etcd-snapshot ls` */
-export const listCommand = defineCommand({
+export const listCommand = defineSnapshotCommand({
   options,
   async run({ options: values, print }) {
     return withService(values, async (service) => printSnapshots(await service.list(), values, print));
@@ -51,7 +66,7 @@ export const listCommand = defineCommand({
 });
 
 /** `keelson etcd-snapshot delete <name>...` */
-export const deleteCommand = defineCommand({
+export const deleteCommand = defineSnapshotCommand({
   options,
   usage: "<name>...",
   async run({ options: values, args, print }) {
@@ -68,12 +83,12 @@ export const deleteCommand = defineCommand({
 });
 
 /** `keelson etcd-snapshot prune` */
-export const pruneCommand = defineCommand({
+export const pruneCommand = defineSnapshotCommand({
   options,
   async run({ options: values, print }) {
     return withService(values, async (service) => {
       const base = values.name ?? values["etcd-snapshot-name"];
-      const deleted = await service.prune({ base, keep: values["etcd-snapshot-retention"] });
+      const deleted = await service.prune({ base });
       for (const { name } of deleted) print(`etcd-snapshot "${name}" deleted`);
       if (deleted.length === 0)
         print(`nothing to delete: at most ${values["etcd-snapshot-retention"]} of "${base}" exist`);
@@ -82,12 +97,14 @@ export const pruneCommand = defineCommand({
 });
 
 async function withService(values: Values, action: (service: SnapshotService) => Promise<void>): Promise<number> {
+  const log = createLogger({ name: "etcd-snapshot", level: "warn" });
+  warnOfIdleOptions(idleOptions, {}, values, log);
   const dataDir = values["data-dir"];
   const nodeName = values["node-name"] ?? hostname();
   const cluster = connectEtcd(etcdLayout(dataDir).certificates)([`https://127.0.0.1:${values["etcd-client-port"]}`]);
   const store = objectStore(values, nodeName);
   const service = new SnapshotService(snapshotConfig(values, { dataDir, nodeName, schedule: "" }), {
-    log: createLogger({ name: "etcd-snapshot", level: "warn" }),
+    log,
     clock: systemClock,
     cluster,
     ...(store === undefined ? {} : { objectStore: store }),

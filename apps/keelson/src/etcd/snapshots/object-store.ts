@@ -20,6 +20,10 @@ export interface S3Config {
   secretKey: string;
   /** Plain HTTP. */
   insecure?: boolean;
+  /** File of the CAs that the store's certificate is of, or their PEM in base64; the well-known ones without it. */
+  endpointCa?: string;
+  /** Take any certificate of the store for its own. */
+  skipVerify?: boolean;
   /** Milliseconds a request may take (300000). */
   timeoutMs?: number;
 }

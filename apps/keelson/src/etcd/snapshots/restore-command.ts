@@ -1,13 +1,13 @@
 import { hostname } from "node:os";
 import { createLogger, dataDirOption, defineOptions, KeelsonError, systemClock } from "@keelson/service";
-import { defineCommand } from "../../cli/command.ts";
 import { serverTokens } from "../../server/config.ts";
 import { serverOptions } from "../../server/options.ts";
 import { etcdOptions } from "../options.ts";
 import { resetServer } from "../reset-server.ts";
+import { defineSnapshotCommand } from "./define-snapshot-command.ts";
 
 /** `keelson etcd-snapshot restore <path>`: what `keelson server --cluster-reset --cluster-reset-restore-path` does. */
-export const restoreCommand = defineCommand({
+export const restoreCommand = defineSnapshotCommand({
   options: defineOptions({
     "data-dir": { ...dataDirOption, help: "Folder of this server" },
     "node-name": {

@@ -1,4 +1,5 @@
 import { createWriteStream, openAsBlob } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream } from "node:stream/web";
@@ -6,6 +7,7 @@ import { errorMessage, KeelsonError } from "@keelson/service";
 import type { S3mini } from "s3mini";
 import type { ObjectStore, S3Config } from "./object-store.ts";
 import { parseSnapshotName, type Snapshot } from "./snapshot-name.ts";
+import { tlsFetch } from "./tls-fetch.ts";
 
 /** Object metadata that says which server a snapshot is of; its name alone does not tell. */
 const nodeHeader = "x-amz-meta-node-name";
@@ -85,7 +87,7 @@ export class S3Store implements ObjectStore {
         "snapshot/s3",
         `cannot ${what} at bucket ${bucket} of ${endpoint}: ${errorMessage(error)}`,
         {
-          hint: "check --etcd-s3-endpoint, --etcd-s3-bucket, --etcd-s3-region and the keys",
+          hint: "check --etcd-s3-endpoint, --etcd-s3-endpoint-ca, --etcd-s3-bucket, --etcd-s3-region and the keys",
           cause: error,
         },
       );
@@ -94,13 +96,25 @@ export class S3Store implements ObjectStore {
 
   async #load(): Promise<S3mini> {
     const { S3mini } = await import("s3mini");
-    const { endpoint, bucket, region, accessKey, secretKey, insecure, timeoutMs } = this.#config;
+    const { endpoint, bucket, region, accessKey, secretKey, insecure, timeoutMs, endpointCa, skipVerify } =
+      this.#config;
+    const ca = endpointCa === undefined ? undefined : await caPem(endpointCa);
+    const hasOwnTrust = !insecure && (ca !== undefined || skipVerify);
     return new S3mini({
       accessKeyId: accessKey,
       secretAccessKey: secretKey,
       endpoint: `${insecure ? "http" : "https"}://${endpoint}/${bucket}`,
       region,
       requestAbortTimeout: timeoutMs ?? 300_000,
+      ...(hasOwnTrust
+        ? { fetch: tlsFetch({ ...(ca === undefined ? {} : { ca }), skipVerify: skipVerify ?? false }) }
+        : {}),
     });
   }
+}
+
+/** K3s takes the path of a file or base64. */
+async function caPem(endpointCa: string): Promise<string> {
+  const decoded = Buffer.from(endpointCa, "base64").toString();
+  return decoded.includes("-----BEGIN CERTIFICATE-----") ? decoded : readFile(endpointCa, "utf8");
 }

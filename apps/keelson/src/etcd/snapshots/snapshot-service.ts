@@ -13,8 +13,10 @@ export interface SnapshotConfig {
   name?: string;
   /** Cron expression in local time (every twelve hours); empty for none. */
   schedule?: string;
-  /** How many scheduled snapshots are kept, here and in the object store (5). */
+  /** How many scheduled snapshots are kept here (5). */
   retention?: number;
+  /** How many are kept in the object store (as many as here). */
+  remoteRetention?: number;
   compress?: boolean;
 }
 
@@ -97,10 +99,14 @@ export class SnapshotService implements Service {
   /** Applies retention to the snapshots of one base name, in each place; resolves to what was deleted. */
   async prune(options: { base?: string; keep?: number } = {}): Promise<Snapshot[]> {
     const base = options.base ?? this.#baseName;
-    const keep = options.keep ?? this.#config.retention ?? 5;
+    const { retention = 5, remoteRetention = retention } = this.#config;
+    const { keep = retention, keep: keepRemote = remoteRetention } = options;
     const remote = (await this.#deps.objectStore?.list()) ?? [];
     const own = remote.filter((snapshot) => snapshot.nodeName === this.#config.nodeName);
-    const expired = [...expiredSnapshots(await this.#store.list(), base, keep), ...expiredSnapshots(own, base, keep)];
+    const expired = [
+      ...expiredSnapshots(await this.#store.list(), base, keep),
+      ...expiredSnapshots(own, base, keepRemote),
+    ];
     for (const snapshot of expired) await this.#deleteAt(snapshot);
     if (expired.length > 0) await this.#announce();
     return expired;
