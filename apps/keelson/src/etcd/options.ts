@@ -106,7 +106,7 @@ export const etcdOptions = defineOptions({
     type: "string",
     default: "0 */12 * * *",
     placeholder: "cron",
-    help: "When snapshots are taken",
+    help: "When snapshots are taken: five fields, @daily and its like, or @every 5h",
   },
   ...snapshotOptions,
 });

@@ -86,6 +86,7 @@ export class ServerEtcd implements Service {
   }
 
   async start(): Promise<void> {
+    await this.snapshots.prepare();
     await clearResetFlag(this.#config.dataDir);
     await this.#lifecycle.run("etcd", this.etcd);
     await this.#lifecycle.run("etcd snapshots", this.snapshots);

@@ -1,10 +1,13 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ManualClock, silentLogger } from "@keelson/service";
+import { ManualClock, resolveOptions, silentLogger } from "@keelson/service";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { EtcdClusterApi } from "../../src/etcd/cluster-api.ts";
+import { etcdOptions } from "../../src/etcd/options.ts";
+import { ServerEtcd } from "../../src/etcd/server-etcd.ts";
+import { parseSchedule } from "../../src/etcd/snapshots/schedule.ts";
 import type { Snapshot } from "../../src/etcd/snapshots/snapshot-name.ts";
 import { SnapshotService } from "../../src/etcd/snapshots/snapshot-service.ts";
 
@@ -78,6 +81,44 @@ test("snapshots are taken when the schedule says so, and the oldest go", async (
   await snapshots.stop();
   clock.advance(24 * 3_600_000);
   expect(inventory.map(({ name }) => name)).toEqual(taken.at(-1));
+});
+
+test("a period is a schedule too, as K3s has it", async () => {
+  const snapshots = service({ schedule: "@every 1h30m" });
+  await snapshots.start();
+  clock.advance(89 * 60_000);
+  expect(inventory).toEqual([]);
+  clock.advance(60_000);
+  await expect.poll(() => inventory.length).toBe(1);
+  await snapshots.stop();
+});
+
+test("schedules are K3s's, in a zone if one is named", async () => {
+  const start = Date.parse("2026-01-01T01:01:00Z");
+  const next = async (text: string) => new Date((await parseSchedule(text))(start)).toISOString();
+  expect(await next("TZ=UTC 0 */12 * * *")).toBe("2026-01-01T12:00:00.000Z");
+  expect(await next("CRON_TZ=Asia/Tokyo 0 4 * * SUN")).toBe("2026-01-03T19:00:00.000Z");
+  expect(await next("TZ=UTC @midnight")).toBe("2026-01-02T00:00:00.000Z");
+  expect(await next("@every 0s")).toBe("2026-01-01T01:01:01.000Z");
+});
+
+test.each(["foo", "* * * * * *", "61 * * * *", "@every soon", "@reboot", "TZ=No/Where 0 4 * * *", "0 0 31 2 *"])(
+  "the schedule %j is refused at the start",
+  async (schedule) => {
+    await expect(service({ schedule }).prepare()).rejects.toMatchObject({
+      code: "option/invalid",
+      message: expect.stringContaining("--etcd-snapshot-schedule-cron"),
+      hint: expect.stringContaining("@every 5h"),
+    });
+  },
+);
+
+test("a server does not start etcd first to find its schedule wrong", async () => {
+  const flags = new Map([["etcd-snapshot-schedule-cron", ["foo"]]]);
+  const values = resolveOptions(etcdOptions, [{ from: "the command line", values: flags }]);
+  const etcd = new ServerEtcd({ values, dataDir: directory, nodeName: "server-1", address: "127.0.0.1" });
+  await expect(etcd.start()).rejects.toMatchObject({ code: "option/invalid" });
+  expect(await readdir(directory)).toEqual([]);
 });
 
 test("a learner takes none on schedule: it may be far behind", async () => {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type Clock, errorMessage, type Logger, type Service, type Timer } from "@keelson/service";
 import type { EtcdClusterApi } from "../cluster-api.ts";
 import type { ObjectStore } from "./object-store.ts";
+import { parseSchedule, type Schedule } from "./schedule.ts";
 import { expiredSnapshots, type Snapshot } from "./snapshot-name.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 
@@ -11,7 +12,7 @@ export interface SnapshotConfig {
   nodeName: string;
   /** Base name of scheduled snapshots, and of those without a name (etcd-snapshot). */
   name?: string;
-  /** Cron expression in local time (every twelve hours); empty for none. */
+  /** When snapshots are taken, in the words of {@link parseSchedule} (every twelve hours); empty for never. */
   schedule?: string;
   /** How many scheduled snapshots are kept here (5). */
   retention?: number;
@@ -39,6 +40,7 @@ export class SnapshotService implements Service {
   readonly #config: SnapshotConfig;
   readonly #deps: SnapshotServiceDependencies;
   readonly #store: SnapshotStore;
+  #dueAfter: Schedule | undefined;
   #schedule: Timer | undefined;
   #running: Promise<unknown> = Promise.resolve();
 
@@ -48,19 +50,23 @@ export class SnapshotService implements Service {
     this.#store = new SnapshotStore(config.directory, config.nodeName);
   }
 
+  /** Reads the schedule. Throws `option/invalid` when it is none. */
+  async prepare(): Promise<void> {
+    const schedule = this.#config.schedule ?? defaultSchedule;
+    if (schedule !== "") this.#dueAfter ??= await parseSchedule(schedule);
+  }
+
   /** Starts the schedule. */
   async start(): Promise<void> {
-    const schedule = this.#config.schedule ?? defaultSchedule;
-    if (schedule === "") return;
-    const { Cron } = await import("croner");
-    const cron = new Cron(schedule, { paused: true });
+    await this.prepare();
+    const dueAfter = this.#dueAfter;
+    if (dueAfter === undefined) return;
     const { clock } = this.#deps;
-    const nextMs = (): number => cron.nextRun(new Date(clock.now()))?.getTime() ?? Number.POSITIVE_INFINITY;
-    let dueMs = nextMs();
+    let dueMs = dueAfter(clock.now());
     let isSaving = false;
     this.#schedule = clock.setInterval(() => {
       if (clock.now() < dueMs) return;
-      dueMs = nextMs();
+      dueMs = dueAfter(clock.now());
       // One that takes longer than its period is not joined by the next.
       if (isSaving) return;
       isSaving = true;
