@@ -1,6 +1,7 @@
 import { certificateCommand } from "./certificate/command.ts";
 import type { Command } from "./cli/command.ts";
 import { etcdSnapshotCommand } from "./etcd/command.ts";
+import { etcdCommand } from "./etcd/member-command.ts";
 import { nodeCommand } from "./node/command.ts";
 import { tokenCommand } from "./token/command.ts";
 
@@ -50,6 +51,7 @@ export const commands: readonly Command[] = [
     load: async () => (await import("./parts/datastore-command.ts")).datastoreCommand,
   },
   etcdSnapshotCommand,
+  etcdCommand,
   {
     name: "completion",
     summary: "Print the completion script of a shell",

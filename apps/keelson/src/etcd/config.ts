@@ -42,8 +42,8 @@ export interface EmbeddedEtcdDependencies {
   onRemoved?: () => void;
 }
 
-/** The client URL that this server's own parts use. */
-export function localClientUrl(config: EmbeddedEtcdConfig): string {
+/** The client URL that this server's own parts use: every member listens on IPv4's loopback, whatever its address is. */
+export function localClientUrl(config: Pick<EmbeddedEtcdConfig, "clientPort">): string {
   return `https://127.0.0.1:${config.clientPort ?? defaultPorts.client}`;
 }
 

@@ -18,10 +18,10 @@ import { becomeVoter, type JoinContext, joinCluster, pause } from "./join.ts";
 import { etcdLayout } from "./layout.ts";
 import { type ClusterHealth, checkHealth, LeaderDuties } from "./leader-duties.ts";
 import { hasMemberData, isTombstoned, memberName, setDataAside } from "./member-files.ts";
+import { removeWhenHealthy } from "./member-removal.ts";
 import { type EtcdMember, nodeOfMember } from "./membership.ts";
 import { etcdProcessConfig, etcdUrl } from "./process-config.ts";
 
-const removalTimeoutMs = 30_000;
 const waitingNoticeMs = 10_000;
 /** How etcd says that it was voted out; it then stops with code 0. */
 const removedText = /removed from the cluster|server is likely decommissioned|the member has been permanently removed/i;
@@ -175,25 +175,12 @@ class EtcdMemberService implements EmbeddedEtcd {
       ({ name, peerUrls }) => name === wanted.name && peerUrls.some((url) => new URL(url).hostname === host),
     );
     if (member === undefined) return false;
-    await this.#removeWhenHealthy(member.id);
+    await removeWhenHealthy(this.cluster, member.id, { clock: this.#clock, signal: this.#stopping.signal });
     this.#log.info(
       { member: member.name, node: nodeOfMember(member.name) },
       "removed the etcd member of a deleted node",
     );
     return true;
-  }
-
-  /** etcd refuses changes of its membership until all voters have been connected for five seconds. */
-  async #removeWhenHealthy(id: bigint): Promise<void> {
-    const deadline = this.#clock.monotonic() + removalTimeoutMs;
-    for (;;) {
-      try {
-        return await this.cluster.memberRemove(id);
-      } catch (error) {
-        if (!/unhealthy cluster/.test(errorMessage(error)) || this.#clock.monotonic() > deadline) throw error;
-        await pause(this.#clock, 1_000, this.#stopping.signal);
-      }
-    }
   }
 
   async #startMember(): Promise<void> {

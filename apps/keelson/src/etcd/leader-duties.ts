@@ -1,20 +1,24 @@
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
 import type { ConnectEtcd, EtcdClusterApi } from "./cluster-api.ts";
 import { formatProgress, judgeLearner, learnerProgressKey, parseProgress } from "./learners.ts";
+import { askMember, askMembers, describeMember, hasQuorum, type MemberHealth } from "./member-health.ts";
 import { type EtcdMember, quorumWarning } from "./membership.ts";
 
 export interface ClusterHealth {
-  members: readonly EtcdMember[];
+  members: readonly MemberHealth[];
   voters: number;
   /** Voters that answered within the bound. */
   healthy: number;
+  hasQuorum: boolean;
   warning: string | undefined;
 }
 
-const statusTimeoutMs = 2_000;
 const periodMs = 15_000;
 
-/** What a member does every 15 seconds while it leads: looks after learners, and says when the quorum is in danger. */
+/**
+ * What a member does every 15 seconds: while it leads it looks after learners and says when the quorum is in danger;
+ * when nobody leads, each says so, since there is no leader to speak for all.
+ */
 export class LeaderDuties {
   readonly #cluster: EtcdClusterApi;
   readonly #connect: ConnectEtcd;
@@ -23,6 +27,7 @@ export class LeaderDuties {
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
   #lastWarning: string | undefined;
+  #lostQuorum = false;
 
   constructor(cluster: EtcdClusterApi, connect: ConnectEtcd, deps: { log: Logger; clock: Clock }) {
     this.#cluster = cluster;
@@ -51,6 +56,7 @@ export class LeaderDuties {
 
   async #perform(): Promise<void> {
     const status = await this.#cluster.status();
+    await this.#watchQuorum(status.leaderId !== 0n);
     if (status.leaderId !== status.memberId) return;
     const health = await checkHealth(this.#cluster, this.#connect);
     if (health.warning !== undefined && health.warning !== this.#lastWarning) this.#log.warn(health.warning);
@@ -58,15 +64,33 @@ export class LeaderDuties {
     this.#lastWarning = health.warning;
     await tendLearners(health.members, this.#cluster, this.#connect, this.#log, this.#clock.now());
   }
+
+  /** An election leaves the cluster without a leader for a moment; what counts is that too few are there to elect one. */
+  async #watchQuorum(hasLeader: boolean): Promise<void> {
+    if (hasLeader) {
+      if (this.#lostQuorum) this.#log.info("etcd has its quorum again: reads and writes go on");
+      this.#lostQuorum = false;
+      return;
+    }
+    if (this.#lostQuorum) return;
+    const { members, voters, healthy } = await checkHealth(this.#cluster, this.#connect);
+    const unreachable = members.filter(({ answers }) => !answers).map(describeMember);
+    if (unreachable.length === 0) return;
+    this.#lostQuorum = true;
+    this.#log.error(
+      { unreachable },
+      `etcd has lost its quorum: ${healthy} of ${voters} servers answer; nothing can be read or written until more are back`,
+    );
+  }
 }
 
-/** Asks every voter how it is. A member that does not answer in time counts as lost. */
+/** Asks every member how it is. One that does not answer in time counts as lost; learners have no vote to lose. */
 export async function checkHealth(cluster: EtcdClusterApi, connect: ConnectEtcd): Promise<ClusterHealth> {
-  const members = await cluster.memberList();
+  const members = await askMembers(await cluster.memberList(), connect);
   const voters = members.filter((member) => !member.isLearner);
-  const answers = await Promise.all(voters.map((member) => appliedIndex(member, connect)));
-  const healthy = answers.filter((answer) => answer !== undefined).length;
-  return { members, voters: voters.length, healthy, warning: quorumWarning(voters.length, healthy) };
+  const healthy = voters.filter(({ answers }) => answers).length;
+  const warning = quorumWarning(voters.length, healthy);
+  return { members, voters: voters.length, healthy, hasQuorum: hasQuorum(members), warning };
 }
 
 /**
@@ -92,7 +116,7 @@ export async function tendLearners(
     const previous = await cluster.get(learnerProgressKey);
     const action = judgeLearner(
       previous === undefined ? undefined : parseProgress(previous),
-      { id: learner.id, name: learner.name, appliedIndex: await appliedIndex(learner, connect) },
+      { id: learner.id, name: learner.name, appliedIndex: (await askMember(learner, connect)).appliedIndex },
       nowMs,
     );
     if (action.kind === "remove") {
@@ -102,24 +126,5 @@ export async function tendLearners(
     } else {
       await cluster.put(learnerProgressKey, formatProgress(action.progress));
     }
-  }
-}
-
-async function appliedIndex(member: EtcdMember, connect: ConnectEtcd): Promise<number | undefined> {
-  if (member.clientUrls.length === 0) return undefined;
-  const api = connect(member.clientUrls);
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    const timeout = new Promise<undefined>((resolve) => {
-      timer = setTimeout(() => resolve(undefined), statusTimeoutMs);
-    });
-    const status = api.status().then(
-      (answer) => answer.raftAppliedIndex,
-      () => undefined,
-    );
-    return await Promise.race([status, timeout]);
-  } finally {
-    clearTimeout(timer);
-    api.close();
   }
 }

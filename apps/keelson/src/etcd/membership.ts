@@ -45,7 +45,7 @@ export function planJoin(members: readonly EtcdMember[], self: MemberIdentity): 
     return {
       kind: "refuse",
       reason: `duplicate node name found: the etcd cluster has member ${sameNode.name} for node ${self.nodeName}`,
-      hint: `use another --node-name, or release it with "kubectl delete node ${self.nodeName}" on a running server`,
+      hint: `use another --node-name, or ${release(sameNode)}`,
     };
   }
   const sameAddress = members.find((member) => member.peerUrls.includes(self.peerUrl));
@@ -53,10 +53,16 @@ export function planJoin(members: readonly EtcdMember[], self: MemberIdentity): 
     return {
       kind: "refuse",
       reason: `etcd member ${sameAddress.name} already uses ${self.peerUrl}`,
-      hint: `release it with "kubectl delete node ${nodeOfMember(sameAddress.name)}" on a running server`,
+      hint: release(sameAddress),
     };
   }
   return { kind: "add" };
+}
+
+/** How the member of a server that is gone is removed; a server without an agent has no Node to delete. */
+function release({ name }: EtcdMember): string {
+  const byNode = `"kubectl delete node ${nodeOfMember(name)}"`;
+  return `release it on a running server with ${byNode}, or, where it was no node, with "keelson etcd member remove ${name}"`;
 }
 
 /** etcd's `initial-cluster` for a joining member: every started member, and ourselves. */
