@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { request } from "node:https";
 import { join } from "node:path";
-import { isNotFound, type KubeClient, type KubeObject, resources } from "@keelson/kube-client";
+import type { KubeClient } from "@keelson/kube-client";
 import {
   type Dependencies,
   KeelsonError,
@@ -19,7 +19,7 @@ import { hasMemberData } from "./member-files.ts";
 import type { EtcdMember } from "./membership.ts";
 import { NodeMembers } from "./node-members.ts";
 import { embeddedEtcdConfig, type etcdOptions, objectStore, snapshotConfig } from "./options.ts";
-import type { Snapshot } from "./snapshots/snapshot-name.ts";
+import { publishInventory } from "./snapshots/inventory.ts";
 import { SnapshotService } from "./snapshots/snapshot-service.ts";
 
 export interface ServerEtcdConfig {
@@ -34,8 +34,6 @@ export interface ServerEtcdConfig {
 
 const requestTimeoutMs = 10_000;
 const maxAnswerBytes = 1024 * 1024;
-/** Where stock K3s keeps its inventory of snapshots too. */
-const inventory = { namespace: "kube-system", name: "k3s-etcd-snapshots" };
 
 /** Which datastore a server has: embedded etcd when it has etcd data, is told to start a cluster, or joins one. */
 export async function usesEmbeddedEtcd(server: {
@@ -74,7 +72,10 @@ export class ServerEtcd implements Service {
     this.snapshots = new SnapshotService(snapshotConfig(values, { dataDir, nodeName, schedule }), {
       ...this.#deps,
       cluster: this.etcd.cluster,
-      onChange: (snapshots) => this.#publishInventory(snapshots),
+      onChange: async (snapshots) => {
+        if (this.#kube === undefined) return;
+        await publishInventory(this.#kube, { nodeName, snapshots, hasStore: store !== undefined });
+      },
       ...(store === undefined ? {} : { objectStore: store }),
     });
   }
@@ -103,6 +104,8 @@ export class ServerEtcd implements Service {
       this.#deps,
     );
     await this.#lifecycle.run("etcd members of nodes", members);
+    // What was saved while the API was away, or what a restored inventory does not know.
+    void this.snapshots.announce();
   }
 
   stop(): Promise<void> {
@@ -114,34 +117,6 @@ export class ServerEtcd implements Service {
     if (target === undefined) return { kind: "init" };
     return { kind: "join", members: () => fetchMembers(target, join(dataDir, "server", "tls", "server-ca.crt")) };
   }
-
-  /** Replaces this server's entries in the inventory; those of the others stay. */
-  async #publishInventory(snapshots: readonly Snapshot[]): Promise<void> {
-    const kube = this.#kube;
-    if (kube === undefined) return;
-    const { namespace, name } = inventory;
-    const data: Record<string, string | null> = {};
-    for (const snapshot of snapshots) data[inventoryKey(snapshot)] = JSON.stringify(snapshot);
-    try {
-      const present = await kube.get<Inventory>(resources.configMaps, name, namespace);
-      for (const [key, text] of Object.entries(present.data ?? {})) {
-        const isOurs = (JSON.parse(text) as Partial<Snapshot>).nodeName === this.#config.nodeName;
-        if (isOurs) data[key] ??= null;
-      }
-      await kube.patch(resources.configMaps, name, { data }, { namespace, type: "merge" });
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-      const object = { apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace }, data };
-      await kube.create(resources.configMaps, object, namespace);
-    }
-  }
-}
-
-type Inventory = KubeObject & { data?: Record<string, string> };
-
-/** Servers share the ConfigMap; a key begins with the place, as K3s's do. */
-function inventoryKey(snapshot: Snapshot): string {
-  return `${snapshot.location.startsWith("s3:") ? "s3" : "local"}-${snapshot.name}`;
 }
 
 /** `GET /db/info` of another server, as user `server`. */

@@ -93,8 +93,9 @@ test("K3s's words for the command and its options are taken", async () => {
   const { endpoint, name, region, accessKey, secretKey, objects } = bucket;
   const words = (...command: string[]): Promise<number> =>
     runCommandLine(commands, [
-      ...["etcd-snapshot", ...command, "--dir", join(directory, "none"), "--node-name", "server-1"],
-      ...["--s3", "--s3-insecure", "--s3-endpoint", endpoint, "--s3-bucket", name, "--s3-region", region],
+      ...["etcd-snapshot", ...command, "--data-dir", directory, "--dir", join(directory, "none")],
+      ...["--node-name", "server-1", "--s3", "--s3-insecure", "--s3-endpoint", endpoint],
+      ...["--s3-bucket", name, "--s3-region", region],
       ...["--s3-access-key", accessKey, "--s3-secret-key", secretKey, "-s", "https://127.0.0.1:6443", "-t", "x"],
     ]);
   objects.clear();

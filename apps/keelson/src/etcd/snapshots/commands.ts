@@ -1,18 +1,24 @@
 import { hostname } from "node:os";
+import { createKubeClient } from "@keelson/kube-client";
+import { serverPaths } from "@keelson/registration";
 import {
   createLogger,
   dataDirOption,
   defineOptions,
   KeelsonError,
   type OptionValues,
+  readFileIfExists,
   systemClock,
 } from "@keelson/service";
 import type { Invocation } from "../../cli/command.ts";
 import { warnOfIdleOptions } from "../../cli/k3s-options.ts";
+import { readClusterAccess } from "../../cluster/kubeconfig.ts";
 import { connectEtcd } from "../connect.ts";
 import { etcdLayout } from "../layout.ts";
+import { nodeOfMember } from "../membership.ts";
 import { objectStore, snapshotConfig, snapshotOptions } from "../options.ts";
 import { defineSnapshotCommand } from "./define-snapshot-command.ts";
+import { type InventoryEntries, publishInventory } from "./inventory.ts";
 import type { Snapshot } from "./snapshot-name.ts";
 import { SnapshotService } from "./snapshot-service.ts";
 
@@ -100,7 +106,7 @@ async function withService(values: Values, action: (service: SnapshotService) =>
   const log = createLogger({ name: "etcd-snapshot", level: "warn" });
   warnOfIdleOptions(idleOptions, {}, values, log);
   const dataDir = values["data-dir"];
-  const nodeName = values["node-name"] ?? hostname();
+  const nodeName = (values["node-name"] ?? (await nodeOfData(dataDir)) ?? hostname()).toLowerCase();
   const cluster = connectEtcd(etcdLayout(dataDir).certificates)([`https://127.0.0.1:${values["etcd-client-port"]}`]);
   const store = objectStore(values, nodeName);
   const service = new SnapshotService(snapshotConfig(values, { dataDir, nodeName, schedule: "" }), {
@@ -108,12 +114,30 @@ async function withService(values: Values, action: (service: SnapshotService) =>
     clock: systemClock,
     cluster,
     ...(store === undefined ? {} : { objectStore: store }),
+    onChange: (snapshots) => publish(dataDir, { nodeName, snapshots, hasStore: store !== undefined }),
   });
   try {
     await action(service);
     return 0;
   } finally {
     cluster.close();
+  }
+}
+
+/** The name of the server whose etcd data this is, whatever the host is called. */
+async function nodeOfData(dataDir: string): Promise<string | undefined> {
+  const memberName = (await readFileIfExists(etcdLayout(dataDir).name))?.trim();
+  return memberName === undefined || memberName === "" ? undefined : nodeOfMember(memberName);
+}
+
+/** Records the snapshots through the API of the server on this host, as that does with those it takes itself. */
+async function publish(dataDir: string, entries: InventoryEntries): Promise<void> {
+  const access = await readClusterAccess(serverPaths(dataDir).kubeconfig("admin"), dataDir);
+  const kube = createKubeClient({ ...access, userAgent: "keelson-etcd-snapshot" });
+  try {
+    await publishInventory(kube, entries);
+  } finally {
+    kube.close();
   }
 }
 

@@ -99,7 +99,7 @@ export class SnapshotService implements Service {
     const places = (await this.list()).filter((snapshot) => snapshot.name === name);
     if (places.length === 0) await this.#store.delete(name);
     for (const snapshot of places) await this.#deleteAt(snapshot);
-    await this.#announce();
+    await this.announce();
   }
 
   /** Applies retention to the snapshots of one base name, in each place; resolves to what was deleted. */
@@ -114,8 +114,18 @@ export class SnapshotService implements Service {
       ...expiredSnapshots(own, base, keepRemote),
     ];
     for (const snapshot of expired) await this.#deleteAt(snapshot);
-    if (expired.length > 0) await this.#announce();
+    if (expired.length > 0) await this.announce();
     return expired;
+  }
+
+  /** Tells `onChange` what there is. That the inventory cannot be published must not fail a snapshot that was taken. */
+  async announce(): Promise<void> {
+    if (this.#deps.onChange === undefined) return;
+    try {
+      await this.#deps.onChange(await this.list());
+    } catch (error) {
+      this.#deps.log.warn({ err: error }, "cannot publish the list of etcd snapshots");
+    }
   }
 
   get #baseName(): string {
@@ -135,7 +145,7 @@ export class SnapshotService implements Service {
       saved.push(await objectStore.upload(join(this.#config.directory, snapshot.name), snapshot));
       log.info({ snapshot: snapshot.name }, "uploaded the etcd snapshot");
     }
-    await this.#announce();
+    await this.announce();
     return saved;
   }
 
@@ -153,15 +163,5 @@ export class SnapshotService implements Service {
   async #deleteAt(snapshot: Snapshot): Promise<void> {
     if (snapshot.location.startsWith("s3:")) await this.#deps.objectStore?.delete(snapshot.name);
     else await this.#store.delete(snapshot.name);
-  }
-
-  /** The inventory is a convenience: that it cannot be published must not fail a snapshot that was taken. */
-  async #announce(): Promise<void> {
-    if (this.#deps.onChange === undefined) return;
-    try {
-      await this.#deps.onChange(await this.list());
-    } catch (error) {
-      this.#deps.log.warn({ err: error }, "cannot publish the list of etcd snapshots");
-    }
   }
 }
