@@ -13,8 +13,11 @@ export interface CommandModule<Specs extends OptionSpecs = OptionSpecs> {
   options: Specs;
   /** Positional arguments as usage shows them: `<name>...`. */
   usage?: string;
-  /** Whether the YAML config file applies (daemons) or not (one-shot commands). */
-  configFile?: boolean;
+  /**
+   * Whether the YAML config file applies (daemons) or not (one-shot commands); `shared` when it is that of another command,
+   * whose options this one does not all know.
+   */
+  configFile?: boolean | "shared";
   /** Returns the exit code. */
   run(invocation: Invocation<Specs>): Promise<number>;
 }

@@ -74,7 +74,9 @@ async function runModule(
     // As in k3s, the variable wins over the flag here, so that a wrapper script can redirect a fixed unit file.
     const named = environment.get("config")?.[0] ?? parsed.options.get("config")?.at(-1);
     const file = named ?? defaultConfigFile;
-    const fromFile = await readConfigFiles(file, { mustExist: named !== undefined });
+    const inFile = await readConfigFiles(file, { mustExist: named !== undefined });
+    const isKnown = ([name]: [string, unknown]): boolean => module.configFile !== "shared" || specs[name] !== undefined;
+    const fromFile = new Map([...inFile].filter(isKnown));
     sources[0] = { from: "the command line", values: addListsOf(specs, parsed.options, fromFile) };
     sources.push({ from: file, values: fromFile });
   }

@@ -106,4 +106,15 @@ test("K3s's words for the command and its options are taken", async () => {
   expect(objects.size).toBe(2);
   expect(await words("prune", "--s3-retention", "1")).toBe(0);
   expect([...objects.keys()]).toEqual(["etcd-snapshot-server-1-1700000002"]);
+
+  // Where the server's snapshots go is known from its own file, whatever else that says.
+  const config = {
+    ...{ "data-dir": directory, "node-name": "server-1", "tls-san": ["k3s.example.test"], "etcd-s3": true },
+    ...{ "etcd-s3-insecure": true, "etcd-s3-endpoint": endpoint, "etcd-s3-bucket": name, "etcd-s3-region": region },
+    ...{ "etcd-s3-access-key": accessKey, "etcd-s3-secret-key": secretKey },
+  };
+  await writeFile(join(directory, "config.yaml"), JSON.stringify(config));
+  lines.length = 0;
+  await runCommandLine(commands, ["etcd-snapshot", "ls", "--config", join(directory, "config.yaml")]);
+  expect(lines.join("")).toContain("s3://backups/etcd-snapshot-server-1-1700000002");
 });

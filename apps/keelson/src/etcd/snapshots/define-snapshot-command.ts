@@ -18,10 +18,14 @@ const shortOptions: OptionSpecs = Object.fromEntries(
   }),
 );
 
-/** A command about snapshots, whose options are also taken by the short names that K3s gives them. */
+/**
+ * A command about snapshots: its options are also taken by the short names that K3s gives them, and from the server's config
+ * file, so that what is saved by hand goes where the server's own snapshots go.
+ */
 export function defineSnapshotCommand<const Specs extends OptionSpecs>(module: CommandModule<Specs>): CommandModule {
   return defineCommand({
     ...module,
+    configFile: "shared",
     options: { ...shortOptions, ...module.options } as Specs,
     run: (invocation) => module.run({ ...invocation, options: withLongNames(invocation.options) }),
   });
