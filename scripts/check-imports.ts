@@ -70,16 +70,21 @@ function judge(file: string, project: string, specifier: string): string | undef
   const [, name, ...inner] = specifier.split("/");
   // A project's own tests may start real servers.
   if (specifier === "@keelson/conformance" && file.startsWith(`${project}/test/`)) return undefined;
-  // libs/protocol has three public faces, one per protocol, so that an agent does not load the datastore's messages;
-  // libs/pki has a second one, for agents, without what signs.
-  if (inner.length > (name === "protocol" || (name === "pki" && inner[0] === "csr") ? 1 : 0)) {
-    return "goes past the project's index.ts";
-  }
   const target = libLayers[`libs/${name}`] === undefined ? `apps/${name}` : `libs/${name}`;
+  // A project may have more public faces than its index.ts, so that an agent does not load the datastore's messages.
+  if (inner.length > 0 && !facesOf(target).has(`./${inner.join("/")}`)) return "goes past the project's index.ts";
   if (target === project || harnesses.has(project) || project === "apps/keelson") return undefined;
   if (target.startsWith("apps/")) return "only apps/keelson may import an app";
   if (project.startsWith("apps/")) return undefined;
   const own = libLayers[project];
   if (own === undefined) return `${project} has no layer in scripts/check-imports.ts`;
   return libLayers[target]! < own ? undefined : "a lib imports only libs of a lower layer";
+}
+
+/** What a project's package.json exports: `./csr`. */
+function facesOf(project: string): ReadonlySet<string> {
+  const { exports = {} } = JSON.parse(readFileSync(join(root, project, "package.json"), "utf8")) as {
+    exports?: string | Record<string, string>;
+  };
+  return new Set(typeof exports === "string" ? [] : Object.keys(exports));
 }

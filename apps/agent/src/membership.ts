@@ -1,5 +1,5 @@
 import { createKubeClient, type KubeClient } from "@keelson/kube-client";
-import { fromGoCidr } from "@keelson/protocol/supervisor";
+import { agentVersion, fromGoCidr } from "@keelson/protocol/supervisor";
 import type { Dependencies, Service } from "@keelson/service";
 import type { AgentConfig } from "./config.ts";
 import type { Joined } from "./join/join.ts";
@@ -14,8 +14,6 @@ import type { NodeView } from "./status/status.ts";
 import { ClusterAddresses, PodAddresses } from "./tunnel/allowed-addresses.ts";
 import type { AllowedTargets } from "./tunnel/authorizer.ts";
 
-/** Shown by `kubectl get nodes` for nodes without a kubelet. */
-export const agentVersion = "v0.1.0+keelson";
 export const standardKubeletPort = 10_250;
 const standardHealthzPort = 10_248;
 
@@ -68,7 +66,6 @@ export class Membership implements Service {
       labels: egress ? { ...labels, [egressLabel]: "true" } : labels,
       taints,
       kubeletPort: this.#portArgument,
-      version: agentVersion,
     };
     if (kubelet === undefined) {
       this.#node = new NodeKeeper(this.#kubeletClient, facts, deps);

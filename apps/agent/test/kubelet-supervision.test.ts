@@ -20,12 +20,6 @@ beforeEach(async () => {
   // A kubelet registers its Node itself; the stand-in below does not.
   server.objects.set("/api/v1/nodes/node-a", {
     metadata: { name: "node-a", uid: "uid-1", resourceVersion: "1" },
-    spec: {
-      taints: [
-        { key: "keelson.io/no-kubelet", effect: "NoSchedule" },
-        { key: "dedicated", effect: "NoSchedule" },
-      ],
-    },
   });
   directory = await mkdtemp(join(tmpdir(), "keelson-kubelet-"));
   healthzPort = await freePort();
@@ -174,11 +168,8 @@ describe("a kubelet that the agent runs", () => {
       // What a kubelet reads at its start is there before it starts.
       expect(await readFile(join(dataDir, "agent", "kubelet.kubeconfig"), "utf8")).toContain("client-kubelet.crt");
 
-      // The Node was the agent's own before, and its labels are the user's of today.
-      expect(server.objects.get("/api/v1/nodes/node-a")).toMatchObject({
-        metadata: { labels: { zone: "a" } },
-        spec: { taints: [{ key: "dedicated" }] },
-      });
+      // A kubelet leaves the labels of a Node alone that it finds; they are the user's of today.
+      expect(server.objects.get("/api/v1/nodes/node-a")).toMatchObject({ metadata: { labels: { zone: "a" } } });
 
       process.kill(first!.pid, "SIGSTOP");
       await expect.poll(() => agent.status().node, { timeout: 20_000 }).toMatchObject({ state: "failing" });

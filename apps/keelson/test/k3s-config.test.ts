@@ -53,13 +53,17 @@ it("a config.yaml of K3s is taken: what servers share is told to agents, and a w
     flannelIpv6Masq: true,
     flannelExternalIp: false,
   });
+  expect((await serverConfig({ ...values, "kubelet-path": "/usr/bin/kubelet" })).node).toMatchObject({
+    nodeLabels: { zone: "a" },
+    kubelet: { args: ["max-pods=200"] },
+  });
   const lines: string[] = [];
   const log = createLogger({ name: "test", format: "json", destination: { write: (line) => lines.push(line) } });
   warnOfIdleOptions(idleServerOptions, serverOptions, values, log);
   expect(lines).toHaveLength(1);
   expect(JSON.parse(lines[0]!).options.sort()).toEqual([
     ...["etcd-s3-config-secret", "etcd-s3-proxy", "etcd-s3-session-token"],
-    ...["kubelet-arg", "node-label", "selinux", "snapshotter"],
+    ...["selinux", "snapshotter"],
   ]);
 });
 

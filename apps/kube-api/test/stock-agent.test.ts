@@ -141,6 +141,33 @@ describe.skipIf(lacks("etcd"))("a stock agent's requests", () => {
       expect(decodeEnvelope(answer.bytes)).toHaveProperty("kind");
   });
 
+  it("is refused to give itself a role or to drop a taint, in NodeRestriction's words", async () => {
+    const labels = { "kubernetes.io/hostname": "proud", "node.kubernetes.io/instance-type": "k3s", zone: "a" };
+    const own = { taints: [{ key: "dedicated", effect: "NoSchedule" }] };
+    const as = nodeIdentity("proud");
+    const role = { "node-role.kubernetes.io/control-plane": "true" };
+    const create = (more: object) =>
+      api.call("POST", "/api/v1/nodes", {
+        as,
+        body: { metadata: { name: "proud", labels: { ...labels, ...more } }, spec: own },
+      });
+    expect((await create(role)).json.message).toBe(
+      'nodes "proud" is forbidden: node "proud" is not allowed to set the following labels: node-role.kubernetes.io/control-plane',
+    );
+    expect((await create({})).status).toBe(201);
+    const patch = (body: object) =>
+      api.call("PATCH", "/api/v1/nodes/proud", {
+        as,
+        headers: { "content-type": "application/merge-patch+json" },
+        body,
+      });
+    expect((await patch({ metadata: { labels: role } })).json.message).toContain(
+      "is not allowed to modify labels: node-role.kubernetes.io/control-plane",
+    );
+    expect((await patch({ spec: { taints: null } })).json.message).toContain("is not allowed to modify taints");
+    expect((await patch({ metadata: { labels: { zone: "b" } } })).status).toBe(200);
+  });
+
   it("is refused what is another node's", async () => {
     const as = nodeIdentity("other");
     const refused = async (method: string, path: string, body?: object): Promise<void> => {

@@ -27,6 +27,7 @@ import { summaryOf } from "./certificates/leaf-summary.ts";
 import { ListenerCertificates } from "./certificates/listener-certificates.ts";
 import { type LeafStatus, ServerPki } from "./certificates/server-pki.ts";
 import { SharedAuthorities } from "./certificates/shared-authorities.ts";
+import { AgentRoles } from "./cluster/agent-roles.ts";
 import type { ClusterApi } from "./cluster/cluster-api.ts";
 import {
   clusterSettings,
@@ -40,6 +41,7 @@ import {
 import { AgentCertificates } from "./nodes/agent-certificates.ts";
 import { DeferredChecks } from "./nodes/deferred-checks.ts";
 import { Housekeeping } from "./nodes/housekeeping.ts";
+import { KubeletTaint } from "./nodes/kubelet-taint.ts";
 import { NodePasswords } from "./nodes/node-passwords.ts";
 import { VerifiedCache } from "./nodes/verified-cache.ts";
 import { VerifiedCacheFile } from "./nodes/verified-cache-file.ts";
@@ -62,6 +64,8 @@ export class Registration implements Service, RegistrationClient {
   readonly #verifiedFile: VerifiedCacheFile;
   readonly #deferred: DeferredChecks;
   readonly #housekeeping: Housekeeping;
+  readonly #kubeletTaint: KubeletTaint;
+  readonly #agentRoles: AgentRoles;
   readonly #agentCertificates: AgentCertificates;
   readonly #listenerCertificates: ListenerCertificates;
   readonly #authorities: SharedAuthorities;
@@ -107,6 +111,8 @@ export class Registration implements Service, RegistrationClient {
       log,
     );
     this.#housekeeping = new Housekeeping(api, clock, log);
+    this.#kubeletTaint = new KubeletTaint(api, log);
+    this.#agentRoles = new AgentRoles(api, clock, log);
     this.#agentCertificates = new AgentCertificates(this.#pki, this.#passwords, clock, log);
     this.#listenerCertificates = new ListenerCertificates(
       this.#pki,
@@ -184,6 +190,8 @@ export class Registration implements Service, RegistrationClient {
     await this.#verifiedFile.start(this.#pki.deriveKey("verified node passwords"));
     this.#unfollow = this.#tokenRotation.follow();
     this.#housekeeping.start();
+    this.#kubeletTaint.start();
+    this.#agentRoles.start();
     this.#renewal.start();
     this.#warnings.start();
   }
@@ -196,6 +204,8 @@ export class Registration implements Service, RegistrationClient {
     this.#renewal.stop();
     this.#warnings.stop();
     this.#housekeeping.stop();
+    this.#kubeletTaint.stop();
+    this.#agentRoles.stop();
     this.#deferred.stop();
     this.#passwords.stop();
     await this.#verifiedFile.stop();

@@ -52,6 +52,8 @@ export const resources = {
   endpoints: { group: "", version: "v1", resource: "endpoints" },
   events: { group: "", version: "v1", resource: "events" },
   endpointSlices: { group: "discovery.k8s.io", version: "v1", resource: "endpointslices" },
+  clusterRoles: { group: "rbac.authorization.k8s.io", version: "v1", resource: "clusterroles" },
+  clusterRoleBindings: { group: "rbac.authorization.k8s.io", version: "v1", resource: "clusterrolebindings" },
   leases: { group: "coordination.k8s.io", version: "v1", resource: "leases" },
 } as const satisfies Record<string, ResourceRef>;
 

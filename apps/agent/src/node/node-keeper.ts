@@ -97,11 +97,10 @@ export class NodeKeeper {
       node = await this.#client.create<NodeObject>(resources.nodes, wanted);
     } catch (error) {
       if (!isAlreadyExists(error)) throw error;
-      const { metadata, spec, status } = wanted;
-      // Ours from an earlier start, or a kubelet's: what others set on it stays.
+      const { metadata, status } = wanted;
+      // Ours from an earlier start, or a kubelet's: what others set on it stays. Taints a node gives itself once only.
       node = await this.#client.patch<NodeObject>(resources.nodes, metadata.name, {
         metadata: { labels: metadata.labels, annotations: metadata.annotations },
-        spec: { taints: await this.#mergedTaints(spec?.taints ?? []) },
       });
       node = await this.#client.patch<NodeObject>(
         resources.nodes,
@@ -111,12 +110,6 @@ export class NodeKeeper {
       );
     }
     this.#nodeUid = node.metadata.uid ?? "";
-  }
-
-  async #mergedTaints(wanted: { key: string; value?: string; effect: string }[]) {
-    const node = await this.#client.get<NodeObject>(resources.nodes, this.#facts.name);
-    const others = (node.spec?.taints ?? []).filter((taint) => !wanted.some(({ key }) => key === taint.key));
-    return [...others, ...wanted];
   }
 
   async #renew(): Promise<void> {

@@ -1,17 +1,13 @@
-import { isNotFound, type KubeClient, type KubeObject, resources } from "@keelson/kube-client";
+import { isNotFound, type KubeClient, resources } from "@keelson/kube-client";
 import { Backoff, type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
-import { type NodeFacts, nodeAnnotations, noKubeletTaint } from "./node-object.ts";
-
-interface TaintedNode extends KubeObject {
-  spec?: { taints?: { key: string }[] };
-}
+import { type NodeFacts, nodeAnnotations } from "./node-object.ts";
 
 /** The label by which servers know that an agent passes on more than kubelet traffic. */
 export const egressLabel = "egress.k3s.io/cluster";
 
 /**
  * Sets the user's labels and K3s's annotations on the Node that a kubelet registers, once it is there: a kubelet leaves a Node
- * alone that it finds. One that the agent kept itself before there was a kubelet loses the taint that said so.
+ * alone that it finds.
  */
 export class NodeLabeller {
   readonly #client: KubeClient;
@@ -52,13 +48,7 @@ export class NodeLabeller {
     // A merge patch removes what is null: a node that left mode pod or cluster must not keep the label.
     const labels = { ...this.#facts.labels, [egressLabel]: this.#egress ? "true" : null };
     const metadata = { labels, annotations: nodeAnnotations(this.#facts) };
-    const node = await this.#client.patch<TaintedNode>(resources.nodes, name, { metadata });
-    const taints = node.spec?.taints ?? [];
-    const others = taints.filter(({ key }) => key !== noKubeletTaint.key);
-    if (others.length === taints.length) return;
-    // A list is replaced as a whole: only as it was read, or the next turn looks again.
-    const { resourceVersion } = node.metadata;
-    await this.#client.patch(resources.nodes, name, { metadata: { resourceVersion }, spec: { taints: others } });
+    await this.#client.patch(resources.nodes, name, { metadata });
   }
 
   stop(): void {

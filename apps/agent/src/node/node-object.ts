@@ -1,6 +1,7 @@
 import { readFile, statfs } from "node:fs/promises";
 import { arch, availableParallelism, platform, release, totalmem } from "node:os";
 import type { KubeObject } from "@keelson/kube-client";
+import { agentVersion, noKubeletTaint } from "@keelson/protocol/supervisor";
 
 export interface NodeCondition {
   type: string;
@@ -32,12 +33,7 @@ export interface NodeFacts {
   labels: Readonly<Record<string, string>>;
   taints: readonly { key: string; value?: string; effect: string }[];
   kubeletPort: number;
-  /** Version shown by `kubectl get nodes`. */
-  version: string;
 }
-
-/** Set on nodes that the agent keeps without a kubelet: nothing could run there. */
-export const noKubeletTaint = { key: "keelson.io/no-kubelet", effect: "NoSchedule" } as const;
 
 const goArch: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386" };
 
@@ -105,8 +101,8 @@ export function nodeObject(
       nodeInfo: {
         ...host.nodeInfo,
         containerRuntimeVersion: "none://",
-        kubeletVersion: facts.version,
-        kubeProxyVersion: facts.version,
+        kubeletVersion: agentVersion,
+        kubeProxyVersion: agentVersion,
       },
     },
   };

@@ -13,7 +13,6 @@ const list = { type: "list", keepCommas: true, hidden: true, help } as const;
 export const idleNodeOptions = defineOptions({
   "airgap-extra-registry": list,
   alsologtostderr: flag,
-  "bind-address": value,
   "default-runtime": value,
   "disable-apiserver-lb": flag,
   "disable-default-registry-endpoint": flag,
@@ -46,7 +45,6 @@ export const idleNodeOptions = defineOptions({
 /** Options of `k3s server` for parts that are not here, beside those of its node. */
 export const idleServerOptions = defineOptions({
   ...idleNodeOptions,
-  "container-runtime-endpoint": value,
   "default-local-storage-path": value,
   "disable-apiserver": flag,
   "disable-controller-manager": flag,
@@ -61,10 +59,6 @@ export const idleServerOptions = defineOptions({
   "helm-job-image": value,
   "kine-tls": flag,
   "kube-cloud-controller-manager-arg": list,
-  "kubelet-arg": list,
-  "node-external-ip": list,
-  "node-label": list,
-  "node-taint": list,
   "secrets-encryption-provider": value,
   "servicelb-namespace": value,
   "supervisor-metrics": flag,

@@ -19,6 +19,7 @@ import type { ServerConfig } from "./config.ts";
 import { createDatastorePart, type DatastorePart } from "./datastore-part.ts";
 import { snapshotRequest } from "./db-snapshot.ts";
 import { createKubeApiPart, type KubeApiPart } from "./kube-api-part.ts";
+import { RoleLabels } from "./role-labels.ts";
 
 /**
  * All parts of a server in one process, wired as they would be over a network: the datastore and the Kubernetes API on
@@ -75,7 +76,7 @@ export class Server implements Service {
     const kube = await this.#kubeClient(registration);
     if (part.embedded !== undefined) await part.embedded.attach(kube);
     await this.#monitor.watch({ datastore: part.client, kube, gateway, paths: registration.paths });
-    await this.#startAgent(registration, gateway);
+    await this.#startAgent(registration, gateway, kube, part.embedded === undefined ? [] : ["etcd"]);
     this.#report("ready", `https://${gateway.address.host}:${gateway.address.port}`);
   }
 
@@ -102,6 +103,7 @@ export class Server implements Service {
   #createRegistration(part: DatastorePart): Registration {
     const {
       dataDir,
+      node,
       tokens,
       agentToken,
       nodeName,
@@ -126,7 +128,7 @@ export class Server implements Service {
         tlsSans,
         tlsSanSecurity,
         cluster: clusterSettings(values),
-        ...(values["disable-agent"] ? {} : { nodePasswordFile: values["node-password-file"] }),
+        ...(node === undefined ? {} : { nodePasswordFile: values["node-password-file"] }),
         sharedDatastore: part.sharesIdentity,
         ...(joinUrl === undefined ? {} : { joinUrl }),
         kube: this.#kubeApi.address,
@@ -165,9 +167,9 @@ export class Server implements Service {
   }
 
   /** The server as a node of its own cluster, unless --disable-agent. */
-  async #startAgent(registration: Registration, gateway: Gateway): Promise<void> {
-    const { values, dataDir, nodeName, nodeIps } = this.#config;
-    if (values["disable-agent"]) return;
+  async #startAgent(registration: Registration, gateway: Gateway, kube: KubeClient, roles: string[]): Promise<void> {
+    const { node, values, dataDir, nodeName, nodeIps } = this.#config;
+    if (node === undefined) return;
     const { createAgent } = await import("@keelson/agent");
     const { port } = gateway.address;
     const agent = createAgent(
@@ -179,12 +181,14 @@ export class Server implements Service {
         nodePasswordFile: values["node-password-file"],
         lbPort: values["lb-server-port"],
         nodeIps,
-        nodeLabels: { "node-role.kubernetes.io/control-plane": "true" },
+        ...node,
         report: this.#report,
       },
       this.#part("agent"),
     );
     await this.#lifecycle.run("agent", agent);
+    const labels = new RoleLabels(kube, agent.nodeName, ["control-plane", ...roles], this.#part("agent"));
+    await this.#lifecycle.run("role labels", labels);
   }
 
   /** After a renewal: the certificate in the file would end before long. */

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { nodeConfig } from "@keelson/agent/node-options";
 import { KeelsonError, type OptionValues } from "@keelson/service";
 import type { serverOptions } from "./options.ts";
 
@@ -26,6 +27,8 @@ export interface ServerConfig {
   /** `ip:port` of the etcd API for people and tools, or undefined. */
   datastoreListen: string | undefined;
   kubeconfig: { path: string; mode: number };
+  /** What the server is as a node of its cluster; undefined with --disable-agent. */
+  node: ReturnType<typeof nodeConfig> | undefined;
   values: ServerValues;
 }
 
@@ -70,6 +73,7 @@ export async function serverConfig(values: ServerValues): Promise<ServerConfig> 
     joinUrl: values.server,
     datastoreListen: values["datastore-listen-address"] || undefined,
     kubeconfig: { path: values["write-kubeconfig"] ?? join(dataDir, "server", "cred", "keelson.yaml"), mode },
+    node: values["disable-agent"] ? undefined : nodeConfig(values, dataDir),
     values,
   };
 }

@@ -1,3 +1,4 @@
+import { nodeOptions } from "@keelson/agent/node-options";
 import { dataDirOption, defineOptions } from "@keelson/service";
 import { etcdOptions } from "../etcd/options.ts";
 import { upstreamOptions } from "../upstream/options.ts";
@@ -67,6 +68,7 @@ export const serverOptions = defineOptions({
   },
   "node-ip": { type: "list", short: "i", placeholder: "ip", help: "Addresses of this server (found by itself)" },
   "disable-agent": { type: "boolean", help: "Do not register this server as a node" },
+  ...nodeOptions,
   "lb-server-port": {
     type: "number",
     default: 6444,

@@ -1,9 +1,11 @@
+import { isDeepStrictEqual } from "node:util";
 import { apiErrors } from "../http/api-error.ts";
 import { type ResourceRequest, selectedName } from "../http/request-info.ts";
 import type { KindCatalog } from "../kinds/catalog.ts";
-import { type ApiObject, textAt } from "../kinds/kind.ts";
+import { type ApiObject, fieldAt, textAt } from "../kinds/kind.ts";
 import { isMap } from "../patch/merge-patch.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
+import { isForbiddenToNodes } from "./node-labels.ts";
 
 /**
  * What a kubelet may touch beyond the kinds that its rules allow: only its own Node, Lease and CSINode, the pods bound to
@@ -43,9 +45,7 @@ export class NodeRestriction {
     const { name, labels } = object.metadata;
     switch (info.resource) {
       case "nodes":
-        for (const label of Object.keys(labels ?? {})) {
-          if (restrictedLabel.test(label)) throw refuse(node, info, `it may not set label ${label}`);
-        }
+        refuseLabels(node, info, "set the following labels", Object.keys(labels ?? {}));
         if (name !== node) throw refuse(node, info, `it may only create Node ${node}`);
         return;
       case "csinodes":
@@ -62,14 +62,20 @@ export class NodeRestriction {
     }
   }
 
-  /** Throws 403 when a node changes a label of its own that is reserved for administrators. */
+  /** Throws 403 when a node changes of its own Node what decides which pods come to it, or who owns it. */
   checkUpdate(node: string, info: ResourceRequest, previous: ApiObject, next: ApiObject): void {
     if (info.resource !== "nodes") return;
     const before = previous.metadata.labels ?? {};
     const after = next.metadata.labels ?? {};
-    for (const label of new Set([...Object.keys(before), ...Object.keys(after)])) {
-      if (restrictedLabel.test(label) && before[label] !== after[label])
-        throw refuse(node, info, `it may not change label ${label}`);
+    const changed = [...new Set([...Object.keys(before), ...Object.keys(after)])].filter(
+      (label) => before[label] !== after[label],
+    );
+    refuseLabels(node, info, "modify labels", changed);
+    if (!isDeepStrictEqual(fieldAt(previous, "spec.taints") ?? [], fieldAt(next, "spec.taints") ?? [])) {
+      throw notAllowed(node, info, "modify taints");
+    }
+    if (!isDeepStrictEqual(previous.metadata.ownerReferences ?? [], next.metadata.ownerReferences ?? [])) {
+      throw notAllowed(node, info, "modify owner references");
     }
   }
 
@@ -97,7 +103,6 @@ export class NodeRestriction {
 
 const leaseNamespace = "kube-node-lease";
 const mirrorAnnotation = "kubernetes.io/config.mirror";
-const restrictedLabel = /^([^/]+\.)?node-restriction\.kubernetes\.io\//;
 
 /** Names of the fields of a pod that hold a reference: `secretName` or `name` below them names the object. */
 const referenceFields: Readonly<Record<string, ReadonlySet<string>>> = {
@@ -117,6 +122,19 @@ function mentions(value: unknown, resource: string, name: string): boolean {
 function names(reference: unknown, name: string): boolean {
   if (Array.isArray(reference)) return reference.some((item) => names(item, name));
   return isMap(reference) && (reference.secretName === name || reference.name === name);
+}
+
+function refuseLabels(node: string, info: ResourceRequest, what: string, labels: readonly string[]): void {
+  const forbidden = labels.filter(isForbiddenToNodes).sort();
+  if (forbidden.length > 0) throw notAllowed(node, info, `${what}: ${forbidden.join(", ")}`);
+}
+
+/** In the words of the admission plugin. */
+function notAllowed(node: string, { resource, name = node }: ResourceRequest, what: string): Error {
+  return apiErrors.forbidden(`${resource} "${name}" is forbidden: node "${node}" is not allowed to ${what}`, {
+    name,
+    kind: resource,
+  });
 }
 
 function refuse(node: string, { resource, name = "", verb }: ResourceRequest, why: string): Error {

@@ -8,8 +8,26 @@ export interface NodeObject {
     labels?: Record<string, string>;
     annotations?: Record<string, string>;
     creationTimestamp?: string;
+    resourceVersion?: string;
   };
-  status?: { addresses?: { type: string; address: string }[] };
+  spec?: { taints?: Taint[] };
+  status?: { addresses?: { type: string; address: string }[]; nodeInfo?: { kubeletVersion?: string } };
+}
+
+export interface Taint {
+  key: string;
+  value?: string;
+  effect: string;
+}
+
+/** A cluster role or its binding, as far as it may be changed later: its rules or its subjects. */
+export interface RoleObject {
+  apiVersion: string;
+  kind: "ClusterRole" | "ClusterRoleBinding";
+  metadata: { name: string };
+  rules?: { apiGroups: string[]; resources: string[]; verbs: string[] }[];
+  roleRef?: { apiGroup: string; kind: string; name: string };
+  subjects?: { kind: string; name: string; apiGroup: string }[];
 }
 
 export interface NodeEvent {
@@ -41,6 +59,10 @@ export interface ClusterApi {
   listSecrets(): Promise<readonly SecretObject[]>;
   getNode(name: string): Promise<NodeObject | undefined>;
   listNodes(): Promise<readonly NodeObject[]>;
+  /** Replaces the taints of a Node that is still at its resourceVersion; does nothing when it is not, or is gone. */
+  setNodeTaints(node: NodeObject["metadata"], taints: readonly Taint[]): Promise<void>;
+  /** Creates a role or binding; gives one that is there the same rules or subjects. */
+  establishRole(role: RoleObject): Promise<void>;
   recordEvent(event: NodeEvent): Promise<void>;
   /** `host:port` of the servers behind Service default/kubernetes. */
   apiServers(): Promise<readonly string[]>;

@@ -13,7 +13,7 @@ import {
 } from "@keelson/kube-client";
 import { nodePasswordNamespace, type SecretObject } from "@keelson/secret-format";
 import type { Clock, Dependencies, Service } from "@keelson/service";
-import type { ClusterApi, NodeEvent, NodeObject } from "./cluster-api.ts";
+import type { ClusterApi, NodeEvent, NodeObject, RoleObject, Taint } from "./cluster-api.ts";
 
 interface EndpointSliceObject extends KubeObject {
   endpoints?: { addresses: string[]; conditions?: { ready?: boolean } }[] | null;
@@ -134,6 +134,25 @@ export class KubeClusterApi implements ClusterApi, Service {
   async listNodes(): Promise<readonly NodeObject[]> {
     if (this.#nodes.hasSynced) return this.#nodes.list();
     return (await this.#client.list<NodeObject & KubeObject>(resources.nodes)).items;
+  }
+
+  async setNodeTaints({ name, resourceVersion }: NodeObject["metadata"], taints: readonly Taint[]): Promise<void> {
+    try {
+      await this.#client.patch(resources.nodes, name, { metadata: { resourceVersion }, spec: { taints } });
+    } catch (error) {
+      if (!isNotFound(error) && !isConflict(error)) throw error;
+    }
+  }
+
+  async establishRole(role: RoleObject): Promise<void> {
+    const ref = role.kind === "ClusterRole" ? resources.clusterRoles : resources.clusterRoleBindings;
+    try {
+      await this.#client.create(ref, role);
+    } catch (error) {
+      if (!isAlreadyExists(error)) throw error;
+      const { rules, subjects } = role;
+      await this.#client.patch(ref, role.metadata.name, rules === undefined ? { subjects } : { rules });
+    }
   }
 
   async recordEvent({ node, type, reason, message }: NodeEvent): Promise<void> {

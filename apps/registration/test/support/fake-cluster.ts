@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { SecretObject } from "@keelson/secret-format";
 import type { Clock } from "@keelson/service";
-import type { ClusterApi, NodeEvent, NodeObject } from "../../src/cluster/cluster-api.ts";
+import type { ClusterApi, NodeEvent, NodeObject, RoleObject, Taint } from "../../src/cluster/cluster-api.ts";
 
 /** The Kubernetes API as registration sees it, in memory, with switches for what can go wrong. */
 export class FakeCluster implements ClusterApi {
@@ -13,6 +13,7 @@ export class FakeCluster implements ClusterApi {
   readonly secrets = new Map<string, SecretObject>();
   readonly nodes = new Map<string, NodeObject>();
   readonly events: NodeEvent[] = [];
+  readonly roles = new Map<string, RoleObject>();
   servers: string[] = [];
   #revision = 0;
   readonly #listeners = new Set<(change: { name: string; node: NodeObject | undefined }) => void>();
@@ -84,6 +85,18 @@ export class FakeCluster implements ClusterApi {
     return [...this.nodes.values()];
   }
 
+  async setNodeTaints({ name, resourceVersion }: NodeObject["metadata"], taints: readonly Taint[]): Promise<void> {
+    this.#mayFail();
+    const node = this.nodes.get(name);
+    if (node === undefined || node.metadata.resourceVersion !== resourceVersion) return;
+    this.setNode({ ...node, spec: { taints: [...taints] } });
+  }
+
+  async establishRole(role: RoleObject): Promise<void> {
+    this.#mayFail();
+    this.roles.set(`${role.kind}/${role.metadata.name}`, role);
+  }
+
   async recordEvent(event: NodeEvent): Promise<void> {
     this.#mayFail();
     this.events.push(event);
@@ -104,6 +117,13 @@ export class FakeCluster implements ClusterApi {
       metadata: { name, uid: randomUUID(), ...metadata },
       status: { addresses: addresses.map((address) => ({ type: "InternalIP", address })) },
     };
+    return this.setNode(node);
+  }
+
+  /** The Node as somebody has just written it. */
+  setNode(written: NodeObject): NodeObject {
+    const { name } = written.metadata;
+    const node = { ...written, metadata: { ...written.metadata, resourceVersion: String(++this.#revision) } };
     this.nodes.set(name, node);
     for (const listener of this.#listeners) listener({ name, node });
     return node;

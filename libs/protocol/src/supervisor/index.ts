@@ -8,6 +8,7 @@ export {
   nodeUser,
 } from "./identity.ts";
 export { type NodeClaims, nodeHeaders, readNodeClaims } from "./node-headers.ts";
+export { agentVersion, isKeptByAgent, noKubeletTaint } from "./node-keeper.ts";
 export { type Answer, accepted, type Refusal, refused, type StatusBody, statusBody } from "./refusal.ts";
 export type {
   AgentCertificateKind,
