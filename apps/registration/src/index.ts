@@ -16,7 +16,7 @@ export { type CreateRegistrationConfig, createRegistration } from "./create-regi
 export { listRegisteredNodes, type RegisteredNode, releaseNode } from "./nodes/registered-nodes.ts";
 export { registrationConfig, registrationOptions } from "./options.ts";
 export { Registration } from "./registration.ts";
-export { type RestoredServer, restoreIdentity } from "./restore-identity.ts";
+export { openSavedIdentity, type RestoredServer, type SavedIdentity } from "./restore-identity.ts";
 export { type ServerPaths, serverPaths } from "./server-paths.ts";
 export {
   createBootstrapToken,

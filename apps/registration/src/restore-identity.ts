@@ -1,7 +1,6 @@
-import { X509Certificate } from "node:crypto";
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
-import { certificatesIn } from "@keelson/pki";
+import { readBundle } from "@keelson/pki";
 import {
   type BootstrapData,
   bootstrapKey,
@@ -114,4 +113,16 @@ async function haveNothingInCommon(paths: ServerPaths, { ServerCA }: BootstrapDa
   if (ours === undefined || ServerCA === undefined) return false;
   const theirs = new Set(publicKeys(ServerCA.content.toString()));
   return !publicKeys(ours).some((key) => theirs.has(key));
+}
+
+function publicKeys(bundlePem: string): string[] {
+  return readBundle(bundlePem).map(({ publicKeyDer }) => publicKeyDer.toString("hex"));
+}
+
+async function setAside(folder: string, target: string): Promise<void> {
+  try {
+    await rename(folder, target);
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+  }
 }

@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import type { SavedIdentity } from "@keelson/registration";
 import { nodePasswordNamespace, nodePasswordSecretName } from "@keelson/secret-format";
 import {
   type Dependencies,
@@ -76,7 +77,8 @@ async function resetOwned(
       hint: "name a snapshot with --cluster-reset-restore-path",
     });
   } else {
-    await ensureIdentity(config, layout, join(layout.data, "member", "snap", "db"), options.tokens, deps);
+    const database = join(layout.data, "member", "snap", "db");
+    if (!(await hasCertificates(layout))) await (await openIdentity(config, database, options.tokens, deps)).take();
   }
   await forceNewCluster(config, layout, deps);
   // Whoever removed it does not matter any more: the cluster is what this server has.
@@ -157,7 +159,7 @@ async function restoreSnapshot(
   const scratch = await mkdtemp(join(layout.db, "restore-"));
   try {
     const snapshot = await readySnapshot(source, scratch);
-    await ensureIdentity(config, layout, snapshot, options.tokens, deps);
+    const identity = await missingIdentity(config, layout, snapshot, options.tokens, deps);
     const restored = join(scratch, "etcd");
     const name = newMemberName(config.nodeName);
     const peerUrl = etcdUrl(config.address, config.peerPort ?? defaultPorts.peer);
@@ -175,6 +177,7 @@ async function restoreSnapshot(
       peerUrl,
     ]);
     await writeFileAtomic(join(restored, "name"), name, 0o600);
+    await identity?.take();
     const kept = await setDataAside(layout, "etcd-old", withDefaults(deps).clock.now());
     await rename(restored, layout.data);
     return kept;
@@ -198,23 +201,49 @@ async function readySnapshot(source: string, scratch: string): Promise<string> {
   }
 }
 
-/** On a host that never was a server of this cluster, or lost its disk, the cluster's CAs come out of `data`. */
-async function ensureIdentity(
+/**
+ * What a host that never was a server of this cluster, or lost its disk, has to take from the snapshot: the cluster's CAs and
+ * keys. Undefined where those on disk are of the cluster, or nobody can tell because no token opens the snapshot's.
+ */
+async function missingIdentity(
   config: EmbeddedEtcdConfig,
   layout: EtcdLayout,
-  data: string,
+  snapshot: string,
   tokens: readonly string[] = [],
   deps: Partial<Dependencies>,
-): Promise<void> {
-  const files = await Promise.all(Object.values(layout.certificates).map(readFileIfExists));
-  if (!files.includes(undefined)) return;
-  const [{ readSnapshotKeys }, { restoreIdentity }] = await Promise.all([
+): Promise<SavedIdentity | undefined> {
+  if (!(await hasCertificates(layout))) return openIdentity(config, snapshot, tokens, deps);
+  try {
+    const identity = await openIdentity(config, snapshot, tokens, deps);
+    return identity.isOfOtherCluster ? identity : undefined;
+  } catch (error) {
+    if (!(error instanceof KeelsonError)) throw error;
+    withDefaults(deps).log.info(
+      { reason: error.message },
+      "this server keeps its CAs and keys, whatever the snapshot's are",
+    );
+    return undefined;
+  }
+}
+
+async function hasCertificates(layout: EtcdLayout): Promise<boolean> {
+  const files = await Promise.all(Object.values(layout.certificates).map((file) => readFileIfExists(file)));
+  return !files.includes(undefined);
+}
+
+/** The cluster's identity as a snapshot, or the database of a stopped etcd, holds it. */
+async function openIdentity(
+  { dataDir, nodeName, address }: EmbeddedEtcdConfig,
+  file: string,
+  tokens: readonly string[] = [],
+  deps: Partial<Dependencies>,
+): Promise<SavedIdentity> {
+  const [{ readSnapshotKeys }, { openSavedIdentity }] = await Promise.all([
     import("@keelson/datastore"),
     import("@keelson/registration"),
   ]);
-  const { dataDir, nodeName, address } = config;
   const server = { dataDir, nodeName, nodeIps: [address], tokens };
-  await restoreIdentity(server, (prefix) => readSnapshotKeys(data, prefix), deps);
+  return openSavedIdentity(server, (prefix) => readSnapshotKeys(file, prefix), deps);
 }
 
 /** From etcd 3.6 on, only etcdutl restores; before, Debian ships etcdctl alone. */

@@ -94,12 +94,32 @@ describe.skipIf(!hasProgram("etcd") || !hasProgram("etcdctl"))("a snapshot on a 
       expect(await member.cluster.get(passwordKey)).toBeUndefined();
     });
 
+    // The same snapshot again: what is on disk now is of that cluster, and stays.
+    await resetCluster(config, { restorePath: snapshots.whole, tokens: [token] }, deps);
+    await clearResetFlag(config.dataDir);
+    expect((await readdir(join(config.dataDir, "server"))).filter((name) => name.startsWith("tls"))).toEqual(["tls"]);
+
     // Its certificates are lost later, and the token and the data are not.
     await rm(join(config.dataDir, "server", "tls"), { recursive: true });
     await resetCluster(config, {}, deps);
     expect(await read(config.dataDir, "tls/server-ca.crt")).toBe(serverCa);
     await clearResetFlag(config.dataDir);
     await withEtcd(config, async ({ cluster }) => expect(await cluster.get("/registry/a")).toBe("1"));
+  });
+
+  test("takes the place of the CAs of another cluster, which a server that was started too early has made", async () => {
+    const config = host();
+    const { dataDir, nodeName, address } = config;
+    const identity = { dataDir, nodeName, nodeIps: [address], token, httpsPort: 6443 };
+    const hasty = createRegistration({ ...identity, kube: { socketPath: join(dataDir, "none") } }, deps);
+    await hasty.prepare();
+    await hasty.stop();
+    const hastyCa = await read(dataDir, "tls/server-ca.crt");
+    await resetCluster(config, { restorePath: snapshots.whole, tokens: [token] }, deps);
+    expect(await read(dataDir, "tls/server-ca.crt")).toBe(serverCa);
+    expect(await read(dataDir, "token")).toBe(`${fullToken}\n`);
+    const [kept] = (await readdir(join(dataDir, "server"))).filter((name) => /^tls-\d+$/.test(name));
+    expect(await read(dataDir, `${kept}/server-ca.crt`)).toBe(hastyCa);
   });
 
   test("comes by its name from the bucket, as K3s is told it", async () => {
