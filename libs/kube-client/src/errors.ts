@@ -39,3 +39,11 @@ export function isConflict(error: unknown): boolean {
 export function isExpired(error: unknown): boolean {
   return error instanceof KubeError && error.status === 410;
 }
+
+/**
+ * The server has not come as far as the resource version that was asked for: it lags behind another one, or its
+ * datastore was restored or replaced and counts anew, when only a new list helps. By its words, as client-go tells it.
+ */
+export function isTooLargeResourceVersion(error: unknown): boolean {
+  return error instanceof KubeError && error.message.includes("Too large resource version");
+}

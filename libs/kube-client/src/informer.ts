@@ -8,7 +8,7 @@ import {
   type Timer,
 } from "@keelson/service";
 import type { KubeClient, ListOptions } from "./client.ts";
-import { isExpired } from "./errors.ts";
+import { isExpired, isTooLargeResourceVersion } from "./errors.ts";
 import type { KubeObject, ResourceRef } from "./types.ts";
 
 export interface InformerOptions extends Pick<ListOptions, "namespace" | "labelSelector" | "fieldSelector"> {
@@ -118,9 +118,9 @@ class ListWatch<T extends KubeObject> implements Informer<T> {
       else this.#backoff.reset();
     } catch (error) {
       if (this.#abort.signal.aborted) return;
-      if (isExpired(error)) {
-        this.#resourceVersion = undefined;
-      } else {
+      const isGone = isExpired(error);
+      if (isGone || isTooLargeResourceVersion(error)) this.#resourceVersion = undefined;
+      if (!isGone) {
         pauseMs = this.#backoff.next();
         this.#log.debug({ resource: this.#ref.resource, error: errorMessage(error), pauseMs }, "watch interrupted");
       }

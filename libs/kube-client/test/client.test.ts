@@ -103,6 +103,29 @@ describe("the Kubernetes client", () => {
     expect(informer.list().map((object) => object.metadata.name)).toEqual(["c"]);
     informer.stop();
   });
+
+  it("lists again when the server has not come that far: its datastore may count anew", async () => {
+    let lists = 0;
+    routes["GET /api/v1/nodes"] = (req, res) => {
+      if (req.url?.includes("resourceVersion=9000")) {
+        return send(res, 504, { kind: "Status", reason: "Timeout", message: "Too large resource version: 9000" });
+      }
+      if (req.url?.includes("watch=true")) return void res.write("\n");
+      lists++;
+      const [name, version] = lists === 1 ? ["old", "9000"] : ["new", "3"];
+      send(res, 200, { metadata: { resourceVersion: version }, items: [node(name!, version!)] });
+    };
+    const informer = createInformer(client, resources.nodes);
+    const renewed = new Promise<void>((resolve) => {
+      informer.onChange(({ key, object }) => {
+        if (key === "old" && object === undefined) resolve();
+      });
+    });
+    informer.start();
+    await renewed;
+    expect(informer.list().map((object) => object.metadata.name)).toEqual(["new"]);
+    informer.stop();
+  });
 });
 
 function node(name: string, resourceVersion: string): KubeObject {
