@@ -15,3 +15,4 @@ export type { ObjectStore, S3Config } from "./snapshots/object-store.ts";
 export { S3Store } from "./snapshots/s3-store.ts";
 export type { Snapshot } from "./snapshots/snapshot-name.ts";
 export { defaultSchedule, type SnapshotConfig, SnapshotService } from "./snapshots/snapshot-service.ts";
+export { SqliteMigration } from "./sqlite-migration.ts";

@@ -119,7 +119,7 @@ async function embeddedPart(
   deps: Dependencies & { onRemoved: () => void },
 ): Promise<DatastorePart> {
   const { dataDir, nodeName, nodeIps, values, joinUrl, tokens } = config;
-  const { ServerEtcd } = await import("../etcd/index.ts");
+  const { ServerEtcd, SqliteMigration } = await import("../etcd/index.ts");
   const token = tokens[0];
   if (joinUrl !== undefined && token === undefined) {
     throw new KeelsonError("option/missing", "a server that joins a cluster needs its token", {
@@ -132,14 +132,18 @@ async function embeddedPart(
     deps,
   );
   const { endpoint, caFile, certFile, keyFile } = etcd.datastore;
+  const client = { endpoints: [endpoint], tls: () => readTls(caFile, certFile, keyFile) };
   return {
     files: { caFile, certFile, keyFile },
-    client: { endpoints: [endpoint], tls: () => readTls(caFile, certFile, keyFile) },
+    client,
     sharesIdentity: false,
     embedded: etcd,
     startFirst: async () => {},
     async startRest(lifecycle) {
+      const migration = await SqliteMigration.pending(dataDir, join !== undefined, deps);
+      await migration?.begin();
       await lifecycle.run("embedded etcd", etcd);
+      await migration?.run(client);
       return `embedded etcd at ${endpoint}`;
     },
   };
