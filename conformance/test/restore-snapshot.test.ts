@@ -1,7 +1,10 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { createEtcdClient, type EtcdClient } from "@keelson/etcd-client";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
@@ -27,9 +30,43 @@ async function fill(client: EtcdClient): Promise<bigint> {
     const lease = at === 303 ? id : 0n;
     await client.put({ key: Buffer.from(`/registry/${at % 500}`), value: Buffer.alloc(300, at), lease });
   }
+  // More than are restored in one commit.
+  await Promise.all(Array.from({ length: 1_000 }, (_, at) => client.put({ key: Buffer.from(`/registry/more/${at}`) })));
   await client.put({ key: Buffer.from([0, 255, 1]), value: Buffer.alloc(200_000, "binary") });
   for (let at = 0; at < 20; at++) await client.deleteRange({ key: Buffer.from(`/registry/${at * 10}`) });
   return id;
+}
+
+/** Holds restores into a store up from row 1,000 on. `reached` resolves when earlier rows are there. */
+async function holdRestore(backend: Backend, endpoint: string) {
+  const count = "SELECT count(*) AS rows FROM kine WHERE name LIKE '/registry/%'";
+  const until = async (rows: () => Promise<number> | number): Promise<void> => {
+    while ((await rows()) === 0) await delay(20);
+  };
+  if (backend === "sqlite") {
+    const database = new DatabaseSync(endpoint.replace("sqlite://", ""));
+    database.exec(
+      "CREATE TRIGGER hold BEFORE INSERT ON kine WHEN NEW.id > 1000 BEGIN SELECT count(*) FROM kine a, kine b, kine c, kine d; END",
+    );
+    return {
+      reached: () => until(() => (database.prepare(count).get() as { rows: number }).rows),
+      release() {
+        database.exec("DROP TRIGGER hold");
+        database.close();
+      },
+    };
+  }
+  const psql = async (sql: string): Promise<string> =>
+    (await exec("psql", [endpoint, "--quiet", "--tuples-only", "--no-align", "--command", sql])).stdout;
+  await psql(`CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); RETURN NEW; END';
+    CREATE TRIGGER hold BEFORE INSERT ON kine FOR EACH ROW WHEN (NEW.id > 1000) EXECUTE FUNCTION hold()`);
+  return {
+    reached: () => until(async () => Number(await psql(count))),
+    async release() {
+      await psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+      await psql("DROP TRIGGER hold ON kine");
+    },
+  };
 }
 
 /** A snapshot that etcdctl has taken, and what the server it came from held. */
@@ -99,10 +136,38 @@ describe.skipIf(lacks("etcd", "etcdctl", "postgres", "mariadbd"))(
       }
     });
 
+    it.each<Backend>(["sqlite", "postgres"])("restored into %s is not served half", async (backend) => {
+      const store = await startBackend(backend);
+      onTestFinished(() => store.close());
+      const endpoint = store.freshEndpoint();
+      const { file, kvs, revision } = taken.etcd!;
+      // Makes the tables, so that the third batch of rows can be held up.
+      await (await startAdapter(endpoint)).process.stop();
+      const hold = await holdRestore(backend, endpoint);
+      const child = spawn(process.execPath, [keelson, "datastore", "restore", file, "--endpoint", endpoint]);
+      await hold.reached();
+      child.kill("SIGKILL");
+      await once(child, "exit");
+      await hold.release();
+      await expect(startAdapter(endpoint)).rejects.toThrow(/was interrupted[\s\S]*restore` again/);
+
+      expect(await restore(file, endpoint)).toContain(`restored ${kvs.length} keys`);
+      const adapter = await startAdapter(endpoint);
+      const client = createEtcdClient({ endpoints: [adapter.url] });
+      const restored = await client.range(everything);
+      expect(restored.kvs).toEqual(kvs);
+      expect(restored.header?.revision).toBe(revision);
+      client.close();
+      await adapter.process.stop();
+    });
+
     it("is refused when it is damaged or cannot be read, and the database stays untouched", async () => {
       const store = await startBackend("sqlite");
       onTestFinished(() => store.close());
       const endpoint = store.freshEndpoint();
+      const copied = join(folder, "copied.db");
+      await writeFile(copied, (await readFile(taken.etcd!.file)).subarray(0, -32));
+      await expect(restore(copied, endpoint)).rejects.toThrow(/has no hash[\s\S]*--skip-hash-check/);
       const damaged = join(folder, "damaged.db");
       const bytes = await readFile(taken.etcd!.file);
       bytes[bytes.indexOf("/registry/77")]! ^= 1;

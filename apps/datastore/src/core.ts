@@ -12,6 +12,7 @@ import type { Version } from "./engine/version.ts";
 import type { AppendLog, ForeignChanges, LogState } from "./log/append-log.ts";
 import type { WriteScope } from "./queue/write-op.ts";
 import { type BatchReport, WriteQueue } from "./queue/write-queue.ts";
+import { refuseHalfRestored } from "./snapshot/restore-marker.ts";
 import { WatchHub } from "./watch/watch-hub.ts";
 import { KvEncoder } from "./wire/kv-responses.ts";
 
@@ -82,6 +83,7 @@ export class Core implements Service {
       apply: (changes) => this.#applyForeign(changes),
       lost: (state) => this.#reload(state),
     });
+    refuseHalfRestored(this.state);
     const purge = await this.#load();
     const identity = encodeIdentity(this.state);
     this.encoder = new KvEncoder(identity, cache);

@@ -1,18 +1,19 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
 import { keyValue, Reader } from "@keelson/protocol/etcd";
-import { type Dependencies, KeelsonError, withDefaults } from "@keelson/service";
-import type { AppendLog, LogBatch, LogRow } from "../log/append-log.ts";
+import { type Dependencies, errorMessage, KeelsonError, withDefaults } from "@keelson/service";
+import type { AppendLog, LogBatch, LogRow, LogState, StoredLease } from "../log/append-log.ts";
 import { openLog } from "../log/open-log.ts";
 import type { DatabaseTlsFiles } from "../log/sql/tls-files.ts";
 import { etcdEndpoint } from "../proxy/etcd-endpoint.ts";
 import type { BoltReader } from "./bolt-reader.ts";
 import { type Newest, newestVersions, openSnapshot } from "./read-snapshot.ts";
+import { markerSetting, type RestoreMarker, readMarker } from "./restore-marker.ts";
+import { snapshotHash } from "./snapshot-hash.ts";
 
 export interface RestoreOptions {
-  /** File of `etcdctl snapshot save`, from Keelson or from an etcd, or the `member/snap/db` of a stopped etcd. */
+  /** File of `etcdctl snapshot save`, from Keelson or from an etcd, or with `skipHashCheck` the `member/snap/db` of a stopped etcd. */
   file: string;
+  /** Takes a file whose hash is missing or does not match, as a copied database file has none. */
+  skipHashCheck?: boolean;
   /** Database to fill; it must be empty. */
   endpoint: string;
   databaseTls?: DatabaseTlsFiles;
@@ -29,14 +30,13 @@ export interface Restored {
 const maxBatchRows = 500;
 const maxBatchBytes = 4 << 20;
 
-/** bbolt's pages are whole sectors, so that what is left over is the hash. */
-const sectorBytes = 512;
-const sha256Bytes = 32;
-
 /**
- * Fills an empty database from a snapshot. Keys keep their revisions, unless several keys share one (a transaction of an
- * etcd): rows need an id each, so then all are numbered anew in their order. Only the newest state is taken over, so that
- * the store counts as compacted at its last revision: a client that remembers an older one is told to list again.
+ * Fills an empty database from a snapshot. Keys keep their revisions and versions. Where several keys share a revision (a
+ * transaction of an etcd) rows may get higher ids than their revisions, since each row needs one of its own: the store's revision
+ * is then that much higher than the snapshot's, never lower. Only the newest state is taken over, so that the store
+ * counts as compacted at its last revision: a client that remembers an older one is told to list again.
+ *
+ * Until all is there the database is marked and no datastore serves it; the same restore run again goes on where it ended.
  */
 export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dependencies> = {}): Promise<Restored> {
   const { log: logger, clock, registry } = withDefaults(deps);
@@ -46,33 +46,25 @@ export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dep
     });
   }
   using reader = openSnapshot(options.file);
-  await verifyHash(options.file);
+  const snapshot = await snapshotHash(options.file, options.skipHashCheck === true);
   const tls = options.databaseTls === undefined ? {} : { tls: options.databaseTls };
   const log = openLog(options.endpoint, { logger, clock, registry, ...tls });
   try {
     const state = await log.open({ apply() {}, lost() {} });
-    let rows = 0;
-    await log.load(
-      () => rows++,
-      () => {},
-    );
-    if (rows > 0) {
-      throw new KeelsonError("snapshot/not-empty", "the database to restore into already holds keys", {
-        hint: "restore into a new database, then point the datastore endpoint at it",
-      });
-    }
     const leases = [...reader.bucket("lease")].map(({ value }) => decodeLease(value));
+    const { base } = readMarker(state) ?? { base: state.currentRevision };
+    await begin(log, state, { snapshot, base }, leases);
+
     const ttls = new Map(leases.map(({ id, ttlSeconds }) => [id, ttlSeconds]));
-    await commit(log, { leases: leases.map((lease) => ({ kind: "grant", ...lease })) });
     const newest = versionsToKeep(reader);
-    const shared = new Set(newest.map(({ main }) => main)).size < newest.length;
-    const keepsIds = !shared && (newest[0]?.main ?? Number.POSITIVE_INFINITY) > state.currentRevision;
-    let nextId = state.currentRevision;
+    const ids = rowIds(newest, base);
     let batch: LogRow[] = [];
     let bytes = 0;
-    for (const { main, bytes: encoded } of newest) {
-      nextId = keepsIds ? main : nextId + 1;
-      const row = rowOf(nextId, encoded, ttls, keepsIds);
+    for (const [at, { main, bytes: encoded }] of newest.entries()) {
+      const id = ids[at]!;
+      // An earlier run has come as far.
+      if (id <= state.currentRevision) continue;
+      const row = rowOf(id, main, encoded, ttls);
       batch.push(row);
       bytes += row.value?.length ?? 0;
       if (batch.length < maxBatchRows && bytes < maxBatchBytes) continue;
@@ -80,33 +72,37 @@ export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dep
       batch = [];
       bytes = 0;
     }
-    await commit(log, { rows: batch, compactedRevision: nextId });
-    const keys = newest.filter(({ bytes: encoded }) => keyValue.decode(encoded).version > 0).length;
-    return { keys, leases: leases.length, revision: nextId };
+    const revision = Math.max(base, ids.at(-1) ?? 0, compactedRevision(reader));
+    await commit(log, { rows: batch, compactedRevision: revision, settings: markerSetting(undefined) });
+    const keys = newest.filter(({ isTombstone }) => !isTombstone).length;
+    return { keys, leases: leases.length, revision };
   } finally {
     await log.close();
   }
 }
 
-/** `etcdctl snapshot save` puts the SHA-256 of the file behind its pages; a copied database file has none. */
-async function verifyHash(file: string): Promise<void> {
-  const { size } = await stat(file);
-  if (size % sectorBytes !== sha256Bytes) return;
-  const hash = createHash("sha256");
-  let told = Buffer.alloc(0);
-  for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
-    const bytes = Buffer.concat([told, chunk]);
-    told = bytes.subarray(-sha256Bytes);
-    hash.update(bytes.subarray(0, -sha256Bytes));
-  }
-  if (hash.digest().equals(told)) return;
-  throw new KeelsonError(
-    "snapshot/damaged",
-    `${file} is not an intact etcd snapshot: its content does not match its hash`,
-    {
-      hint: "copy it anew from where it was taken, or take another",
-    },
+/** Marks an empty database and grants the leases, or finds that an earlier run of the same restore has. */
+async function begin(log: AppendLog, state: LogState, marker: RestoreMarker, leases: StoredLease[]): Promise<void> {
+  const interrupted = readMarker(state);
+  let rows = 0;
+  await log.load(
+    () => rows++,
+    () => {},
   );
+  if (interrupted === undefined) {
+    if (rows > 0) {
+      throw new KeelsonError("snapshot/not-empty", "the database to restore into already holds keys", {
+        hint: "restore into a new database, then point the datastore endpoint at it",
+      });
+    }
+    const granted = leases.map((lease) => ({ kind: "grant", ...lease }) as const);
+    return commit(log, { leases: granted, settings: markerSetting(marker) });
+  }
+  if (interrupted.snapshot !== marker.snapshot) {
+    throw new KeelsonError("snapshot/other", "the restore of another snapshot into this database was interrupted", {
+      hint: "run it again with that snapshot, or restore this one into a new database",
+    });
+  }
 }
 
 /** Live keys, and the tombstone at the very end if the snapshot ends with one, by revision. */
@@ -115,11 +111,31 @@ function versionsToKeep(reader: BoltReader): Newest[] {
   return newest.filter((version, index) => !version.isTombstone || index === newest.length - 1);
 }
 
-function rowOf(id: number, encoded: Buffer, ttls: Map<bigint, number>, keepsIds: boolean): LogRow {
+/** Ascending row ids above `base`: where there is room a transaction's last row has its revision as id, as in any store of ours. */
+function rowIds(versions: readonly Newest[], base: number): number[] {
+  const behind = versions.map(() => 0);
+  for (let at = versions.length - 2; at >= 0; at--) {
+    if (versions[at]!.main === versions[at + 1]!.main) behind[at] = behind[at + 1]! + 1;
+  }
+  let id = base;
+  return versions.map(({ main }, at) => {
+    id = Math.max(id + 1, main - behind[at]!);
+    return id;
+  });
+}
+
+/** The revision that an etcd was compacted at: its newest changes may have been deletions of which nothing is left. */
+function compactedRevision(reader: BoltReader): number {
+  const revisions = [...reader.bucket("meta")]
+    .filter(({ key }) => /^(finished|scheduled)CompactRev$/.test(key.toString()))
+    .map(({ value }) => Number(value.readBigUInt64BE(0)));
+  return Math.max(0, ...revisions);
+}
+
+function rowOf(id: number, revision: number, encoded: Buffer, ttls: Map<bigint, number>): LogRow {
   const kv = keyValue.decode(encoded);
   const deleted = kv.version === 0;
-  // Renumbered keys begin a new life: their creation revision would mean another revision now.
-  const created = !deleted && (kv.version === 1 || !keepsIds);
+  const created = kv.version === 1;
   return {
     id,
     key: kv.key.toString("latin1"),
@@ -129,16 +145,23 @@ function rowOf(id: number, encoded: Buffer, ttls: Map<bigint, number>, keepsIds:
     previousId: 0,
     leaseTtlSeconds: ttls.get(kv.lease) ?? 0,
     leaseId: ttls.has(kv.lease) ? kv.lease : 0n,
-    version: created ? 1 : kv.version,
-    txnLast: 0,
+    version: kv.version,
+    txnLast: id === revision ? 0 : revision,
     value: deleted ? undefined : kv.value,
   };
 }
 
 async function commit(log: AppendLog, part: Partial<LogBatch>): Promise<void> {
   const batch = { rows: [], leases: [], settings: new Map(), compactedRevision: undefined, purgeIds: [], ...part };
-  const turn = await log.acquire();
-  await turn.commit(batch);
+  try {
+    const turn = await log.acquire();
+    await turn.commit(batch);
+  } catch (error) {
+    throw new KeelsonError("snapshot/database", `the database failed during the restore: ${errorMessage(error)}`, {
+      hint: "see that it is well and has room, then run the same restore again: it goes on where it ended",
+      cause: error,
+    });
+  }
 }
 
 /** leasepb.Lease: ID=1, TTL=2. */

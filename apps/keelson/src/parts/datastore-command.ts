@@ -1,11 +1,18 @@
 import { createDatastore, datastoreConfig, datastoreOptions } from "@keelson/datastore";
-import { KeelsonError } from "@keelson/service";
+import { defineOptions, KeelsonError } from "@keelson/service";
 import { defineCommand } from "../cli/command.ts";
 import { daemonOptions, runDaemon } from "../daemon.ts";
 
+const restoreOptions = defineOptions({
+  "skip-hash-check": {
+    type: "boolean",
+    help: "With restore: take a file without a hash at its end, such as the member/snap/db of a stopped etcd",
+  },
+});
+
 /** `keelson datastore`, and `keelson datastore restore <snapshot file>`, which fills the database that it would serve. */
 export const datastoreCommand = defineCommand({
-  options: { ...datastoreOptions, ...daemonOptions },
+  options: { ...datastoreOptions, ...restoreOptions, ...daemonOptions },
   usage: "[restore <snapshot file>]",
   configFile: true,
   async run({ options, args, print }) {
@@ -18,6 +25,6 @@ export const datastoreCommand = defineCommand({
       });
     }
     const { restore } = await import("./restore-datastore.ts");
-    return restore(config, rest, print);
+    return restore(config, rest, options["skip-hash-check"], print);
   },
 });

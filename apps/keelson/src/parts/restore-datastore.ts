@@ -5,6 +5,7 @@ import { createLogger, KeelsonError } from "@keelson/service";
 export async function restore(
   { endpoint, databaseTls }: DatastoreConfig,
   args: readonly string[],
+  skipHashCheck: boolean,
   print: (line: string) => void,
 ): Promise<number> {
   const [file] = args;
@@ -14,7 +15,7 @@ export async function restore(
     });
   }
   const { keys, leases, revision } = await restoreSnapshot(
-    { file, endpoint, ...(databaseTls === undefined ? {} : { databaseTls }) },
+    { file, endpoint, skipHashCheck, ...(databaseTls === undefined ? {} : { databaseTls }) },
     { log: createLogger({ name: "datastore", level: "warn" }) },
   );
   print(`restored ${keys} keys and ${leases} leases of ${file}; the store is at revision ${revision}`);
