@@ -51,7 +51,7 @@ export function createDatastore(config: DatastoreConfig, deps: Partial<Dependenc
 
   const listen = async (options: ListenOptions): Promise<string> => {
     if (serving === undefined) throw new KeelsonError("datastore/not-started", "the datastore is not started yet");
-    const listener = new Listener(options, serving.grpc, serving.onHttp);
+    const listener = new Listener(options, serving.grpc, serving.onHttp, logger);
     listeners.push(listener);
     const url = await listener.start();
     addresses.push(url);

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
 import type { DatastoreConfig } from "./datastore.ts";
 import { defaultCacheBytes } from "./engine/value-cache.ts";
-import type { ListenTls } from "./server/listener.ts";
+import type { ListenOptions } from "./server/listener.ts";
 
 /** Flags of `keelson datastore`. Names are kine's where the meaning is kine's. */
 export const datastoreOptions = defineOptions({
@@ -31,7 +31,7 @@ export const datastoreOptions = defineOptions({
     type: "string",
     env: ["KEELSON_SERVER_CERT_FILE", "KINE_SERVER_CERT_FILE"],
     placeholder: "file",
-    help: "Certificate for https:// listen addresses",
+    help: "Certificate for https:// listen addresses; served anew when the file changes",
   },
   "server-key-file": {
     type: "string",
@@ -121,7 +121,7 @@ export function datastoreConfig(values: OptionValues<typeof datastoreOptions>): 
     slowSqlMs: values["slow-sql-threshold"],
     listen: values["listen-address"].map((url) => ({
       url: withScheme(url, tls !== undefined),
-      ...(tls === undefined ? {} : { tls }),
+      ...tls,
     })),
     ...(values["advertise-client-url"].length > 0 ? { advertiseClientUrls: values["advertise-client-url"] } : {}),
     cacheBytes: cacheBytes(values["cache-size"]),
@@ -147,7 +147,7 @@ function withScheme(address: string, secure: boolean): string {
   return `${secure ? "https" : "http"}://${address.replace(/^tcp:\/\//, "")}`;
 }
 
-function readTls(values: OptionValues<typeof datastoreOptions>): ListenTls | undefined {
+function readTls(values: OptionValues<typeof datastoreOptions>): Pick<ListenOptions, "tls" | "tlsFiles"> | undefined {
   const { "server-cert-file": cert, "server-key-file": key, "trusted-ca-file": clientCa } = values;
   if (cert === undefined && key === undefined) {
     if (clientCa === undefined) return undefined;
@@ -161,9 +161,12 @@ function readTls(values: OptionValues<typeof datastoreOptions>): ListenTls | und
     });
   }
   return {
-    cert: readPem("server-cert-file", cert),
-    key: readPem("server-key-file", key),
-    ...(clientCa === undefined ? {} : { clientCa: readPem("trusted-ca-file", clientCa) }),
+    tls: {
+      cert: readPem("server-cert-file", cert),
+      key: readPem("server-key-file", key),
+      ...(clientCa === undefined ? {} : { clientCa: readPem("trusted-ca-file", clientCa) }),
+    },
+    tlsFiles: { cert, key, ...(clientCa === undefined ? {} : { clientCa }) },
   };
 }
 

@@ -1,9 +1,14 @@
+import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { connect, isIP } from "node:net";
 import { join, relative } from "node:path";
+import { connect as connectTls } from "node:tls";
 import { createEtcdClient } from "@keelson/etcd-client";
-import { silentLogger } from "@keelson/service";
+import { createCaCertificate, exportPrivateKey, generateEcKey } from "@keelson/pki";
+import { resolveOptions, silentLogger } from "@keelson/service";
 import { expect, it, onTestFinished } from "vitest";
+import { datastoreConfig, datastoreOptions } from "../src/index.ts";
 import { GrpcServer } from "../src/server/grpc-server.ts";
 import { clientUrl, parseListenUrl } from "../src/server/listen-url.ts";
 import { Listener } from "../src/server/listener.ts";
@@ -18,6 +23,7 @@ it("ends HTTP/1 requests that never become whole, without the client's help", as
     { url: "http://127.0.0.1:0" },
     noGrpc,
     (exchange) => exchange.listen(noListener),
+    silentLogger,
     timeouts,
   );
   const url = await listener.start();
@@ -32,6 +38,37 @@ it("ends HTTP/1 requests that never become whole, without the client's help", as
   });
   const timedOut = "HTTP/1.1 408 Request Timeout";
   expect(await Promise.all(answers)).toEqual([timedOut, timedOut]);
+});
+
+it("serves a renewed certificate from the next connection on, and the former while certificate and key do not fit", async () => {
+  const folder = await temporaryFolder();
+  const [certFile, keyFile] = [join(folder, "server.crt"), join(folder, "server.key")];
+  const issue = async () => {
+    const key = await generateEcKey();
+    return { cert: createCaCertificate("server", key, Date.now()), key: exportPrivateKey(key) };
+  };
+  const first = await issue();
+  await writeFile(certFile, first.cert);
+  await writeFile(keyFile, first.key);
+  const flags = { "server-cert-file": certFile, "server-key-file": keyFile, "listen-address": "https://127.0.0.1:0" };
+  const values = new Map(Object.entries(flags).map(([name, value]) => [name, [value]]));
+  const { listen } = datastoreConfig(resolveOptions(datastoreOptions, [{ from: "flags", values }]));
+  const { url } = await runDatastore({ listen });
+
+  const served = async (): Promise<string> => {
+    const socket = connectTls({ port: Number(new URL(url).port), host: "127.0.0.1", rejectUnauthorized: false });
+    await once(socket, "secureConnect");
+    const { fingerprint256 } = socket.getPeerCertificate();
+    socket.destroy();
+    return fingerprint256;
+  };
+  const fingerprint = (pem: string): string => new X509Certificate(pem).fingerprint256;
+  expect(await served()).toBe(fingerprint(first.cert));
+  const second = await issue();
+  await writeFile(certFile, second.cert);
+  expect(await served()).toBe(fingerprint(first.cert));
+  await writeFile(keyFile, second.key);
+  expect(await served()).toBe(fingerprint(second.cert));
 });
 
 it("parses what can be listened on", () => {

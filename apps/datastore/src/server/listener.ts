@@ -2,7 +2,7 @@ import { chmod, lstat, rm } from "node:fs/promises";
 import { createServer as createHttpServer, type Server as HttpServer } from "node:http";
 import { type AddressInfo, createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
-import { errorCode, KeelsonError } from "@keelson/service";
+import { errorCode, KeelsonError, type Logger } from "@keelson/service";
 import type { HttpExchange } from "../gateway/http-exchange.ts";
 import { Http1Exchange } from "../gateway/http1-exchange.ts";
 import { Http2Exchange } from "../gateway/http2-exchange.ts";
@@ -10,6 +10,7 @@ import { Http2Connection } from "../http2/connection.ts";
 import { clientPreface } from "../http2/frame.ts";
 import { type GrpcServer, isGrpc } from "./grpc-server.ts";
 import { parseListenUrl } from "./listen-url.ts";
+import { type ListenTlsFiles, TlsRenewal } from "./tls-renewal.ts";
 
 /**
  * Where to listen: `http://host:port`, `https://host:port` (with tls), both without a host for all interfaces, or
@@ -18,6 +19,8 @@ import { parseListenUrl } from "./listen-url.ts";
 export interface ListenOptions {
   url: string;
   tls?: ListenTls;
+  /** Where `tls` was read from, if new connections are to be served what these files come to hold. */
+  tlsFiles?: ListenTlsFiles;
 }
 
 export interface ListenTls {
@@ -48,6 +51,7 @@ export class Listener {
   readonly #grpc: GrpcServer;
   readonly #http: HttpServer;
   readonly #onHttp: (exchange: HttpExchange) => void;
+  readonly #log: Logger;
   #server: NetServer | undefined;
   #tlsServer: TlsServer | undefined;
   readonly #sockets = new Set<Socket>();
@@ -59,11 +63,13 @@ export class Listener {
     options: ListenOptions,
     grpc: GrpcServer,
     onHttp: (exchange: HttpExchange) => void,
+    log: Logger,
     { headersMs, requestMs, checkMs }: RequestTimeouts = defaultTimeouts,
   ) {
     this.#options = options;
     this.#grpc = grpc;
     this.#onHttp = onHttp;
+    this.#log = log;
     this.#http = createHttpServer(
       { headersTimeout: headersMs, requestTimeout: requestMs, connectionsCheckingInterval: checkMs },
       (request, response) => onHttp(new Http1Exchange(request, response)),
@@ -138,7 +144,7 @@ export class Listener {
   }
 
   #secureServer(): NetServer {
-    const { tls, url } = this.#options;
+    const { tls, tlsFiles, url } = this.#options;
     if (tls === undefined) {
       throw new KeelsonError("datastore/listen-tls", `${url} needs a certificate and a key`, {
         hint: "give --server-cert-file and --server-key-file, or listen on http://",
@@ -154,6 +160,11 @@ export class Listener {
       keepAliveInitialDelay: silenceMs,
     });
     server.on("connection", (socket) => this.#track(socket));
+    if (tlsFiles !== undefined) {
+      const renewal = new TlsRenewal(tlsFiles, this.#log);
+      // Before the server's own listener, which begins the handshake.
+      server.prependListener("connection", () => renewal.check((renewed) => this.updateTls(renewed)));
+    }
     server.on("secureConnection", (socket: TLSSocket) => {
       this.#track(socket);
       if (socket.alpnProtocol === "h2") this.#serveHttp2(socket);
