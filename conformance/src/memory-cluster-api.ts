@@ -48,6 +48,10 @@ export class MemoryClusterApi implements ClusterApi {
     return [...this.nodes.values()];
   }
 
+  async setNodeTaints(): Promise<void> {}
+
+  async establishRole(): Promise<void> {}
+
   async recordEvent(event: NodeEvent): Promise<void> {
     this.events.push(event);
   }

@@ -31,6 +31,7 @@ export class Revisions {
   /** The number this server has for a symbolic revision; 0 stands for "not given". */
   resolve(ref: RevisionRef | undefined): number {
     if (ref === undefined) return 0;
+    if ("exactly" in ref) return ref.exactly;
     if ("ahead" in ref) return this.newest + ref.ahead;
     return this.#known[Math.max(0, this.#known.length - 1 - ref.back)]!;
   }

@@ -56,12 +56,15 @@ export interface EmptyOp {
 
 export type Operation = RangeOp | PutOp | DeleteOp | TxnOp | EmptyOp;
 
-export type CompareResult = "equal" | "greater" | "less" | "notEqual";
+/** `unknown`: a relation of a newer etcd, which this one takes to hold. */
+export type CompareResult = "equal" | "greater" | "less" | "notEqual" | "unknown";
 
 export type Compare = { key: Key; rangeEnd: Key; result: CompareResult } & (
   | { target: "version" | "create" | "mod"; operand: number }
   | { target: "lease"; operand: bigint }
   | { target: "value"; operand: Uint8Array }
+  /** A target of a newer etcd, which this one finds equal to whatever it is compared with. */
+  | { target: "unknown" }
 );
 
 /** What a range found, before custom sorting and the limit of a sorted range; see `finishRange`. */

@@ -45,7 +45,10 @@ export function evaluateTxn(context: WriteContext, txn: TxnOp): TxnOutcome {
     checkLease(context, op);
   });
   checkPath(txn, path, (op) => {
-    if (op.kind === "range") checkRevision(context.store, op);
+    if (op.kind !== "range") return;
+    // Alone a negative revision means the newest, in a transaction it is one before all others.
+    if (op.revision < 0 && op.revision < context.store.compacted) throw etcdErrors.compacted();
+    checkRevision(context.store, op);
   });
   return runTxn(context, txn, path);
 }
@@ -211,6 +214,8 @@ function versionHolds(context: WriteContext, compare: Compare, version: Version 
       return satisfies(compare.result, order(version?.revision ?? 0, compare.operand));
     case "lease":
       return satisfies(compare.result, order(version?.lease?.id ?? 0n, compare.operand));
+    case "unknown":
+      return satisfies(compare.result, 0);
     case "value":
       return (
         version !== undefined && satisfies(compare.result, Buffer.compare(context.valueOf(version), compare.operand))
@@ -232,5 +237,7 @@ function satisfies(result: Compare["result"], order: number): boolean {
       return order > 0;
     case "less":
       return order < 0;
+    case "unknown":
+      return true;
   }
 }

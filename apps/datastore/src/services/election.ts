@@ -5,24 +5,27 @@ import type { Version } from "../engine/version.ts";
 import type { Method } from "../server/rpc.ts";
 import { WatchStream } from "../watch/watch-stream.ts";
 import { deleteKey } from "./delete-key.ts";
+import { sessionLease } from "./grant-lease.ts";
 import { enqueue, oldest, ownerKey, waitForTurn } from "./key-waiter.ts";
 import { waitOrLeave } from "./lock.ts";
 import { decodeMessage, messageMethod } from "./message-method.ts";
 
 /** v3electionpb.Election: the leader is the oldest key under the election's name; its value is what it proclaims. */
-export function electionService(core: Core): Method[] {
+export function electionService(core: Core, alarms: { refuseWhenFull(): void }): Method[] {
   return [
-    messageMethod(services.election.campaign, async ({ name, lease, value }, info) => {
+    messageMethod(services.election.campaign, async (request, info) => {
+      const { name, value } = request;
+      const lease = await sessionLease(core, alarms, request.lease);
       const key = ownerKey(name, lease);
-      const { version, created } = await enqueue(core, key, lease, value);
+      const { version, created } = await enqueue(core, alarms, key, lease, value);
       const { createRevision } = version;
-      if (!created) await proclaim(core, key, createRevision, value);
+      if (!created) await proclaim(core, alarms, key, createRevision, value);
       await waitOrLeave(core, info, created, key, (signal) => waitForTurn(core, name, version, signal));
       return { header: core.header(), leader: { name, key: Buffer.from(key, "latin1"), rev: createRevision, lease } };
     }),
     messageMethod(services.election.proclaim, async ({ leader, value }) => {
       if (leader === undefined) throw missingLeaderKey();
-      const revision = await proclaim(core, leader.key.toString("latin1"), leader.rev, value);
+      const revision = await proclaim(core, alarms, leader.key.toString("latin1"), leader.rev, value);
       return { header: core.header(revision) };
     }),
     messageMethod(services.election.leader, async ({ name }) => {
@@ -82,8 +85,15 @@ function observe(core: Core, prefix: string, onLeader: (leader: Version) => void
 }
 
 /** Writes a new value, under the lease the key has, as long as it is of the same creation. */
-function proclaim(core: Core, key: string, createRevision: number, value: Uint8Array): Promise<number> {
+function proclaim(
+  core: Core,
+  alarms: { refuseWhenFull(): void },
+  key: string,
+  createRevision: number,
+  value: Uint8Array,
+): Promise<number> {
   return core.write((scope) => {
+    alarms.refuseWhenFull();
     const head = core.store.index.get(key)?.head;
     if (head === undefined || head.version === 0 || head.createRevision !== createRevision) throw notLeader();
     evaluatePut(scope, {

@@ -28,8 +28,8 @@ export function etcdMethods(core: Core): { methods: Method[]; alarms: Alarms } {
     ...hashService(core),
     snapshotMethod(core),
     ...authOffService(core),
-    ...lockService(core),
-    ...electionService(core),
+    ...lockService(core, alarms),
+    ...electionService(core, alarms),
   ];
   const names = new Set(methods.map(({ path }) => path.split("/")[1]!));
   const health = healthService(names, {

@@ -17,6 +17,7 @@ export function ownerKey(name: Uint8Array, lease: bigint): string {
 /** Joins the queue: creates the owner's key, or keeps one that is there. Resolves with it and whether it is new. */
 export async function enqueue(
   core: Core,
+  alarms: { refuseWhenFull(): void },
   key: string,
   leaseId: bigint,
   value: Uint8Array,
@@ -24,6 +25,7 @@ export async function enqueue(
   let version: Version | undefined;
   let created = false;
   const revision = await core.write((scope: WriteScope) => {
+    alarms.refuseWhenFull();
     const lease = core.lessor.get(leaseId);
     if (lease === undefined) throw etcdErrors.leaseNotFound();
     const head = core.store.index.get(key)?.head;

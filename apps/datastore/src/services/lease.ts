@@ -1,8 +1,7 @@
-import { randomBytes } from "node:crypto";
 import { etcdErrors, leaseKeepAliveRequest, leaseKeepAliveResponse, services } from "@keelson/protocol/etcd";
 import type { Core } from "../core.ts";
-import { maxLeaseTtlSeconds, minLeaseTtlSeconds } from "../engine/lessor.ts";
 import type { Method } from "../server/rpc.ts";
+import { grantLease } from "./grant-lease.ts";
 import { decodeMessage, messageMethod } from "./message-method.ts";
 
 /** etcdserverpb.Lease. */
@@ -10,18 +9,8 @@ export function leaseService(core: Core, alarms: { refuseWhenFull(): void }): Me
   const { lessor, clock } = core;
 
   const grant = async (id: bigint, ttl: number) => {
-    if (ttl > maxLeaseTtlSeconds) throw etcdErrors.leaseTtlTooLarge();
-    const ttlSeconds = Math.max(ttl, minLeaseTtlSeconds);
-    let granted = id;
-    const revision = await core.write((scope) => {
-      alarms.refuseWhenFull();
-      granted = id === 0n ? freeLeaseId(core) : id;
-      if (lessor.get(granted) !== undefined) throw etcdErrors.leaseExists();
-      const lease = lessor.grant(granted, ttlSeconds, clock.monotonic());
-      scope.leases.push({ kind: "grant", id: granted, ttlSeconds });
-      scope.onRollback(() => lessor.remove(lease));
-    });
-    return { header: core.header(revision), id: granted, ttl: ttlSeconds };
+    const granted = await grantLease(core, alarms, id, ttl);
+    return { header: core.header(granted.revision), id: granted.id, ttl: granted.ttlSeconds };
   };
 
   const revoke = async (id: bigint) => {
@@ -48,10 +37,10 @@ export function leaseService(core: Core, alarms: { refuseWhenFull(): void }): Me
     messageMethod(services.lease.grant, ({ id, ttl }) => grant(id, ttl)),
     messageMethod(services.lease.revoke, ({ id }) => revoke(id)),
     messageMethod(services.lease.timeToLive, (request) => timeToLive(request.id, request.keys)),
-    messageMethod(services.lease.leases, () => ({
-      header: core.header(),
-      leases: lessor.list().map(({ id }) => ({ id })),
-    })),
+    messageMethod(services.lease.leases, async () => {
+      await core.linearize();
+      return { header: core.header(), leases: lessor.list().map(({ id }) => ({ id })) };
+    }),
     {
       kind: "stream",
       path: "/etcdserverpb.Lease/LeaseKeepAlive",
@@ -74,12 +63,4 @@ export function leaseService(core: Core, alarms: { refuseWhenFull(): void }): Me
       },
     },
   ];
-}
-
-/** A random positive 63-bit id that no lease has. */
-function freeLeaseId(core: Core): bigint {
-  for (;;) {
-    const id = randomBytes(8).readBigUInt64BE() >> 1n;
-    if (id !== 0n && core.lessor.get(id) === undefined) return id;
-  }
 }

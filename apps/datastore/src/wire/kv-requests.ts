@@ -10,7 +10,6 @@ import type {
   SortTarget,
   TxnOp,
 } from "../engine/operations.ts";
-import { malformed } from "../server/status.ts";
 import { WireReader } from "./reader.ts";
 
 /** Decoders from the KV requests' bytes straight to what the engine evaluates. Field numbers: etcdserverpb. */
@@ -179,7 +178,7 @@ function decodeCompare(reader: WireReader): Compare {
     const tag = reader.tag();
     switch (tag) {
       case 0x08:
-        result = choose(compareResults, reader.int(), () => malformed("compare result"));
+        result = compareResults[reader.int()] ?? "unknown";
         break;
       case 0x10:
         target = reader.int();
@@ -220,7 +219,7 @@ function decodeCompare(reader: WireReader): Compare {
     case 4:
       return { key, rangeEnd, result, target: "lease", operand: operandField === 8 ? lease : 0n };
     default:
-      throw malformed("compare target");
+      return { key, rangeEnd, result, target: "unknown" };
   }
 }
 
