@@ -1,7 +1,8 @@
+import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { DatabaseServer } from "@keelson/conformance";
 import { createEtcdClient, type EtcdClient } from "@keelson/etcd-client";
-import { compareTargets, type Event, grpcStatus } from "@keelson/protocol/etcd";
+import { compareTargets, type Event, grpcStatus, services } from "@keelson/protocol/etcd";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createDatastore, type Datastore } from "../src/index.ts";
 
@@ -146,6 +147,26 @@ export function describeReplicas(start: () => Promise<DatabaseServer>): void {
         expect.stringContaining("request is too large"),
         expect.any(Number),
       ]);
+      // Neither does the queue of a lock, whose keys are not written by a put.
+      const { id: lease } = await a().leaseGrant(60);
+      const lock = a().call(services.lock.lock, { name: Buffer.from(long), lease });
+      await Promise.all([
+        expect(lock).rejects.toMatchObject({ code: 3, message: "etcdserver: request is too large" }),
+        expect(put(a(), "/registry/beside-3")).resolves.toBeGreaterThan(0),
+      ]);
+    });
+
+    it("take the longest keys that docs/compatibility.md promises", async () => {
+      const letters = (length: number) => randomBytes(length).toString("base64").slice(0, length);
+      const longest = server.kind === "postgres" ? 2_650 : 2_999;
+      const key = letters(longest);
+      await put(a(), key);
+      expect(await get(b(), key)).toBeDefined();
+      await expect(put(a(), letters(longest + 1))).rejects.toMatchObject({ code: 3 });
+      // Bytes that are no ASCII take two each in a PostgreSQL text.
+      const bytes = Buffer.alloc(server.kind === "postgres" ? 1_325 : 2_999, 0xfe);
+      await a().put({ key: bytes, value: Buffer.from("x") });
+      expect((await b().range({ key: bytes })).kvs).toHaveLength(1);
     });
 
     it("share leases: either renews them, and an expiry deletes the keys once", async () => {

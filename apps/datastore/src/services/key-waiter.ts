@@ -1,5 +1,6 @@
 import { etcdErrors } from "@keelson/protocol/etcd";
 import type { Core } from "../core.ts";
+import { evaluatePut } from "../engine/txn-evaluate.ts";
 import type { KeyEntry, Version } from "../engine/version.ts";
 import type { WriteScope } from "../queue/write-op.ts";
 import { WatchStream } from "../watch/watch-stream.ts";
@@ -26,16 +27,23 @@ export async function enqueue(
   let created = false;
   const revision = await core.write((scope: WriteScope) => {
     alarms.refuseWhenFull();
-    const lease = core.lessor.get(leaseId);
-    if (lease === undefined) throw etcdErrors.leaseNotFound();
+    if (core.lessor.get(leaseId) === undefined) throw etcdErrors.leaseNotFound();
     const head = core.store.index.get(key)?.head;
     if (head !== undefined && head.version !== 0) {
       version = head;
       return;
     }
     created = true;
-    version = core.store.stage(key, "put", lease);
-    scope.rows.push({ version, value });
+    evaluatePut(scope, {
+      kind: "put",
+      key,
+      value,
+      lease: leaseId,
+      prevKv: false,
+      ignoreValue: false,
+      ignoreLease: false,
+    });
+    version = scope.rows.at(-1)!.version;
   });
   return { version: version!, created, revision };
 }

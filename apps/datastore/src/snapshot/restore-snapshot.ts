@@ -52,11 +52,12 @@ export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dep
   try {
     const state = await log.open({ apply() {}, lost() {} });
     const leases = [...reader.bucket("lease")].map(({ value }) => decodeLease(value));
+    const newest = versionsToKeep(reader);
+    checkKeys(log, newest);
     const { base } = readMarker(state) ?? { base: state.currentRevision };
     await begin(log, state, { snapshot, base }, leases);
 
     const ttls = new Map(leases.map(({ id, ttlSeconds }) => [id, ttlSeconds]));
-    const newest = versionsToKeep(reader);
     const ids = rowIds(newest, base);
     let batch: LogRow[] = [];
     let bytes = 0;
@@ -78,6 +79,19 @@ export async function restoreSnapshot(options: RestoreOptions, deps: Partial<Dep
     return { keys, leases: leases.length, revision };
   } finally {
     await log.close();
+  }
+}
+
+/** Refuses keys that the database cannot index before anything is written. */
+function checkKeys(log: AppendLog, versions: readonly Newest[]): void {
+  for (const { bytes } of versions) {
+    const key = keyValue.decode(bytes).key.toString("latin1");
+    if (log.fitsKey?.(key) === false) {
+      const start = JSON.stringify(key.slice(0, 100));
+      throw new KeelsonError("snapshot/long-key", `a key of ${key.length} bytes is too long here: ${start}…`, {
+        hint: "restore into a sqlite:// database, which takes any key, or delete the key and take another snapshot",
+      });
+    }
   }
 }
 
