@@ -42,9 +42,12 @@ export interface EmbeddedEtcdDependencies {
   onRemoved?: () => void;
 }
 
-/** The client URL that this server's own parts use: every member listens on IPv4's loopback, whatever its address is. */
+/** Every member listens here too, whatever its address is: Linux has IPv4's loopback on hosts with IPv6 alone as well. */
+export const loopback = "127.0.0.1";
+
+/** The client URL that this server's own parts and commands use. */
 export function localClientUrl(config: Pick<EmbeddedEtcdConfig, "clientPort">): string {
-  return `https://127.0.0.1:${config.clientPort ?? defaultPorts.client}`;
+  return `https://${loopback}:${config.clientPort ?? defaultPorts.client}`;
 }
 
 export const defaultPorts = { client: 2379, peer: 2380, metrics: 2381 } as const;

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { KeelsonError } from "@keelson/service";
 import { stringify } from "yaml";
+import { loopback } from "./config.ts";
 import type { EtcdLayout } from "./layout.ts";
 
 export interface EtcdProcessOptions {
@@ -29,7 +30,6 @@ export function etcdUrl(address: string, port: number, scheme = "https"): string
 export function etcdProcessConfig(layout: EtcdLayout, options: EtcdProcessOptions): string {
   const { address, clientPort, peerPort, metricsPort } = options;
   const { certificates } = layout;
-  const loopback = address.includes(":") ? "::1" : "127.0.0.1";
   // etcd binds to addresses only: a member that is known by a DNS name, whose address may change, listens everywhere.
   const listenOn = (port: number): string[] =>
     isIP(address) === 0 ? [etcdUrl("0.0.0.0", port)] : [...new Set([etcdUrl(loopback, port), etcdUrl(address, port)])];

@@ -1,4 +1,5 @@
 import { mkdir, readdir, readFile } from "node:fs/promises";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { createLogger } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -156,6 +157,35 @@ describe.skipIf(!hasProgram("etcd") || !hasProgram("etcdctl"))("three servers wi
     expect(await members[0].memberList()).toHaveLength(1);
     expect(await members[0].cluster.get("/registry/a")).toBe("1");
   });
+});
+
+const hasIpv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === "::1"));
+
+test.skipIf(!hasProgram("etcd") || !hasIpv6)("servers whose addresses are of IPv6 form a cluster too", async () => {
+  const cluster = await TestCluster.create();
+  const members: EmbeddedEtcd[] = [];
+  try {
+    for (const name of ["server-1", "server-2"]) {
+      const server = { ...(await cluster.server(name)), address: "::1" };
+      const through = members[0];
+      const origin =
+        through === undefined
+          ? { kind: "init" as const }
+          : { kind: "join" as const, members: async () => parseDbInfo(await through.dbInfo()) };
+      members.push(createEmbeddedEtcd({ ...server, ...fast, origin }, { log }));
+      await members.at(-1)!.start();
+    }
+    const listed = await members[0]!.memberList();
+    expect(listed.flatMap(({ clientUrls }) => clientUrls)).toEqual([
+      expect.stringMatching(/^https:\/\/\[::1\]:\d+$/),
+      expect.stringMatching(/^https:\/\/\[::1\]:\d+$/),
+    ]);
+    expect((await members[1]!.status()).cluster).toMatchObject({ healthy: 2, hasQuorum: true });
+    expect(await members[0]!.removeMember({ name: members[1]!.memberName, address: "::1" })).toBe(true);
+  } finally {
+    await Promise.all(members.map((member) => member.stop()));
+    await cluster.remove();
+  }
 });
 
 async function pidOf(server: TestServer): Promise<number> {

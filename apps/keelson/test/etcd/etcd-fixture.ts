@@ -66,7 +66,7 @@ export class TestCluster {
       const ca = this.#authorities.get(leaf.authority);
       if (ca === undefined) continue;
       const key = await generateEcKey();
-      const names = leaf.names === undefined ? {} : { names: ["localhost", "127.0.0.1", nodeName] };
+      const names = leaf.names === undefined ? {} : { names: ["localhost", "127.0.0.1", "::1", nodeName] };
       const { commonName, purposes } = leaf;
       const path = join(tls, leaf.file);
       await mkdir(dirname(path), { recursive: true });

@@ -49,5 +49,10 @@ describe("etcd's configuration", () => {
 
   test("writes IPv6 addresses with brackets", () => {
     expect(etcdUrl("fd00::1", 2380)).toBe("https://[fd00::1]:2380");
+    expect(config({ address: "fd00::1" })).toMatchObject({
+      "listen-client-urls": "https://127.0.0.1:2379,https://[fd00::1]:2379",
+      "advertise-client-urls": "https://[fd00::1]:2379",
+      "listen-metrics-urls": "http://127.0.0.1:2381",
+    });
   });
 });
