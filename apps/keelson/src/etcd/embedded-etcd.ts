@@ -11,18 +11,27 @@ import {
   writeFileAtomic,
 } from "@keelson/service";
 import type { ConnectEtcd, EtcdClusterApi, EtcdStatus } from "./cluster-api.ts";
-import { defaultPorts, type EmbeddedEtcdConfig, type EmbeddedEtcdDependencies, localClientUrl } from "./config.ts";
+import {
+  defaultPorts,
+  type EmbeddedEtcdConfig,
+  type EmbeddedEtcdDependencies,
+  localClientUrl,
+  loopback,
+} from "./config.ts";
 import { connectEtcd } from "./connect.ts";
 import { formatDbInfo } from "./db-info.ts";
 import { becomeVoter, type JoinContext, joinCluster, pause } from "./join.ts";
 import { etcdLayout } from "./layout.ts";
-import { type ClusterHealth, checkHealth, LeaderDuties } from "./leader-duties.ts";
+import { checkHealth, LeaderDuties } from "./leader-duties.ts";
 import { hasMemberData, isTombstoned, memberName, setDataAside } from "./member-files.ts";
+import { type ClusterHealth, clusterHealth, describeMember } from "./member-health.ts";
 import { removeWhenHealthy } from "./member-removal.ts";
 import { type EtcdMember, nodeOfMember } from "./membership.ts";
+import { PeerPort } from "./peer-port.ts";
 import { etcdProcessConfig, etcdUrl } from "./process-config.ts";
 
-const waitingNoticeMs = 10_000;
+const firstNoticeMs = 5_000;
+const noticeIntervalMs = 15_000;
 /** How etcd says that it was voted out; it then stops with code 0. */
 const removedText = /removed from the cluster|server is likely decommissioned|the member has been permanently removed/i;
 
@@ -49,7 +58,7 @@ export interface EmbeddedEtcd extends Service {
 export interface EmbeddedEtcdStatus {
   memberName: string;
   state: SupervisedChild["state"] | "removed";
-  /** Absent while the member does not answer. */
+  /** Absent while the member does not answer; it does not before there was a quorum since its start. */
   etcd: EtcdStatus | undefined;
   isLeader: boolean;
   isVoter: boolean;
@@ -74,6 +83,7 @@ class EtcdMemberService implements EmbeddedEtcd {
   readonly #connect: ConnectEtcd;
   readonly #onRemoved: () => void;
   readonly #child: SupervisedChild;
+  readonly #peerPort: PeerPort;
   readonly #duties: LeaderDuties;
   #stopping = new AbortController();
   #removed = false;
@@ -89,6 +99,8 @@ class EtcdMemberService implements EmbeddedEtcd {
     this.#onRemoved = deps.onRemoved ?? (() => {});
     this.clientUrl = localClientUrl(config);
     this.cluster = this.#connect([this.clientUrl]);
+    const ownPeerUrl = etcdUrl(loopback, config.peerPort ?? defaultPorts.peer);
+    this.#peerPort = new PeerPort(ownPeerUrl, this.#layout.certificates);
     this.#duties = new LeaderDuties(this.cluster, this.#connect, { log: this.#log, clock });
     this.#child = new SupervisedChild(
       {
@@ -99,8 +111,9 @@ class EtcdMemberService implements EmbeddedEtcd {
         env: process.arch === "x64" ? {} : { ETCD_UNSUPPORTED_ARCH: process.arch },
         pidFile: this.#layout.pidFile,
         quiet: true,
+        // Without the others it serves no client and is still well: what is waited for then is not the process.
         ready: async () => {
-          await this.cluster.status();
+          await Promise.any([this.cluster.status(), this.#peerPort.members()]);
         },
         onExit: (exit) => {
           if (exit.code !== 0 || !exit.lastLines.some((line) => removedText.test(line))) return true;
@@ -158,7 +171,7 @@ class EtcdMemberService implements EmbeddedEtcd {
 
   async status(): Promise<EmbeddedEtcdStatus> {
     const etcd = await this.cluster.status().catch(() => undefined);
-    const cluster = await checkHealth(this.cluster, this.#connect).catch(() => undefined);
+    const cluster = await this.#clusterHealth().catch(() => undefined);
     return {
       memberName: this.memberName,
       state: this.#removed ? "removed" : this.#child.state,
@@ -196,8 +209,11 @@ class EtcdMemberService implements EmbeddedEtcd {
           : { initial: await joinCluster(joining), state: "existing" },
     );
     await this.#child.start();
-    if (joining !== undefined) await becomeVoter((await this.cluster.status()).memberId, joining);
-    await this.#whenServing();
+    if (joining !== undefined) {
+      await this.#until(async () => void (await this.cluster.status()));
+      await becomeVoter((await this.cluster.status()).memberId, joining);
+    }
+    await this.#until(() => this.health());
     if (isMember) await this.#tidy(peerUrl);
   }
 
@@ -205,6 +221,10 @@ class EtcdMemberService implements EmbeddedEtcd {
   async #setDataAside(): Promise<void> {
     const kept = await setDataAside(this.#layout, "etcd-backup", this.#clock.now());
     this.#log.warn({ kept }, "this server was removed from the etcd cluster; its old data is set aside, it joins anew");
+  }
+
+  #clusterHealth(): Promise<ClusterHealth> {
+    return checkHealth(this.cluster, this.#connect).catch(async () => clusterHealth(await this.#peerPort.survey()));
   }
 
   #joinContext(): JoinContext | undefined {
@@ -241,22 +261,33 @@ class EtcdMemberService implements EmbeddedEtcd {
     await writeFileAtomic(this.#layout.config, text, 0o600);
   }
 
-  /** Waits for a leader and a vote of our own, however long that takes: nothing above works without the datastore. */
-  async #whenServing(): Promise<void> {
+  /**
+   * Waits until `check` gives no problem (a leader, a vote of our own), however long that takes: nothing above works
+   * without the datastore, and nobody but the other servers can end the wait.
+   */
+  async #until(check: () => Promise<string | undefined>): Promise<void> {
     const { signal } = this.#stopping;
-    const startedAt = this.#clock.monotonic();
-    let noticeAt = waitingNoticeMs;
+    let noticeAt = this.#clock.monotonic() + firstNoticeMs;
     for (;;) {
       signal.throwIfAborted();
       if (this.#removed) throw removedError();
-      const problem = await this.health().catch(errorMessage);
+      const problem = await check().catch(errorMessage);
       if (problem === undefined) return;
-      if (this.#clock.monotonic() - startedAt >= noticeAt) {
-        noticeAt += waitingNoticeMs;
-        this.#log.warn({ problem }, "waiting for the etcd cluster: enough of the other servers must run");
+      if (this.#clock.monotonic() >= noticeAt) {
+        noticeAt = this.#clock.monotonic() + noticeIntervalMs;
+        await this.#sayWhatIsMissing(problem);
       }
       await pause(this.#clock, 250, signal);
     }
+  }
+
+  async #sayWhatIsMissing(problem: string): Promise<void> {
+    const health = await this.#clusterHealth().catch(() => undefined);
+    const unreachable = health?.members.filter(({ answers }) => !answers).map(describeMember) ?? [];
+    this.#log.warn(
+      { problem, ...(unreachable.length === 0 ? {} : { unreachable }) },
+      "waiting for the etcd cluster: enough of the other servers must run",
+    );
   }
 
   /** At the start of a member with data: publish a changed address, give back free space, clear alarms. */

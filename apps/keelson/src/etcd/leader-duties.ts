@@ -1,17 +1,8 @@
 import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
 import type { ConnectEtcd, EtcdClusterApi } from "./cluster-api.ts";
 import { formatProgress, judgeLearner, learnerProgressKey, parseProgress } from "./learners.ts";
-import { askMember, askMembers, describeMember, hasQuorum, type MemberHealth } from "./member-health.ts";
-import { type EtcdMember, quorumWarning } from "./membership.ts";
-
-export interface ClusterHealth {
-  members: readonly MemberHealth[];
-  voters: number;
-  /** Voters that answered within the bound. */
-  healthy: number;
-  hasQuorum: boolean;
-  warning: string | undefined;
-}
+import { askMember, askMembers, type ClusterHealth, clusterHealth, describeMember } from "./member-health.ts";
+import type { EtcdMember } from "./membership.ts";
 
 const periodMs = 15_000;
 
@@ -86,11 +77,7 @@ export class LeaderDuties {
 
 /** Asks every member how it is. One that does not answer in time counts as lost; learners have no vote to lose. */
 export async function checkHealth(cluster: EtcdClusterApi, connect: ConnectEtcd): Promise<ClusterHealth> {
-  const members = await askMembers(await cluster.memberList(), connect);
-  const voters = members.filter((member) => !member.isLearner);
-  const healthy = voters.filter(({ answers }) => answers).length;
-  const warning = quorumWarning(voters.length, healthy);
-  return { members, voters: voters.length, healthy, hasQuorum: hasQuorum(members), warning };
+  return clusterHealth(await askMembers(await cluster.memberList(), connect));
 }
 
 /**

@@ -5,7 +5,7 @@ import type { EtcdClusterApi } from "./cluster-api.ts";
 import { defaultPorts, localClientUrl } from "./config.ts";
 import { connectEtcd } from "./connect.ts";
 import { etcdLayout } from "./layout.ts";
-import { askMembers, describeMember, type MemberHealth, type MemberView, memberView } from "./member-health.ts";
+import { askMembers, describeMember, type MemberHealth, memberState, memberView } from "./member-health.ts";
 import { checkRemoval, findMember, removeWhenHealthy } from "./member-removal.ts";
 
 const hostOptions = defineOptions({
@@ -61,13 +61,6 @@ export const removeCommand = defineCommand({
     });
   },
 });
-
-/** `leader`, `voter` or `learner`, and what is wrong with it, in a table's cell. */
-export function memberState({ isStarted, isLearner, isLeader, answers, isSelf }: MemberView): string {
-  if (!isStarted) return "never started";
-  const role = isLeader ? "leader" : isLearner ? "learner" : "voter";
-  return `${role}${answers ? "" : ", no answer"}${isSelf ? ", this server" : ""}`;
-}
 
 interface Cluster {
   cluster: EtcdClusterApi;

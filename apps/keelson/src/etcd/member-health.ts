@@ -1,5 +1,5 @@
 import type { ConnectEtcd, EtcdStatus } from "./cluster-api.ts";
-import { type EtcdMember, quorum } from "./membership.ts";
+import { type EtcdMember, quorum, quorumWarning } from "./membership.ts";
 
 /** A member and what it says of itself at this moment. */
 export interface MemberHealth extends EtcdMember {
@@ -8,6 +8,15 @@ export interface MemberHealth extends EtcdMember {
   isLeader: boolean;
   /** How far it has applied the log; undefined when it does not answer. */
   appliedIndex: number | undefined;
+}
+
+export interface ClusterHealth {
+  members: readonly MemberHealth[];
+  voters: number;
+  /** Voters that answered within the bound. */
+  healthy: number;
+  hasQuorum: boolean;
+  warning: string | undefined;
 }
 
 /** As people and tools see a member: the id in etcd's own hexadecimal form, which JSON can carry. */
@@ -41,10 +50,12 @@ export async function askMember(member: EtcdMember, connect: ConnectEtcd): Promi
   };
 }
 
-/** Whether writes pass: enough voters are there, and one of them leads. */
-export function hasQuorum(members: readonly MemberHealth[]): boolean {
+export function clusterHealth(members: readonly MemberHealth[]): ClusterHealth {
   const voters = members.filter(({ isLearner }) => !isLearner);
-  return voters.filter(({ answers }) => answers).length >= quorum(voters.length) && voters.some((one) => one.isLeader);
+  const healthy = voters.filter(({ answers }) => answers).length;
+  // Enough of them may be there and not have elected anybody yet: writes pass when one leads.
+  const hasQuorum = healthy >= quorum(voters.length) && voters.some(({ isLeader }) => isLeader);
+  return { members, voters: voters.length, healthy, hasQuorum, warning: quorumWarning(voters.length, healthy) };
 }
 
 export function memberView(member: MemberHealth, ownId: bigint | undefined): MemberView {
@@ -61,6 +72,13 @@ export function memberView(member: MemberHealth, ownId: bigint | undefined): Mem
     isLeader,
     isSelf,
   };
+}
+
+/** `leader`, `voter` or `learner`, and what is wrong with it, in a table's cell. */
+export function memberState({ isStarted, isLearner, isLeader, answers, isSelf }: MemberView): string {
+  if (!isStarted) return "never started";
+  const role = isLeader ? "leader" : isLearner ? "learner" : "voter";
+  return `${role}${answers ? "" : ", no answer"}${isSelf ? ", this server" : ""}`;
 }
 
 export function formatMemberId(id: bigint): string {

@@ -1,7 +1,7 @@
 import { type Clock, errorMessage, KeelsonError } from "@keelson/service";
 import type { EtcdClusterApi } from "./cluster-api.ts";
 import { pause } from "./join.ts";
-import { describeMember, formatMemberId, hasQuorum, type MemberHealth } from "./member-health.ts";
+import { clusterHealth, describeMember, formatMemberId, type MemberHealth } from "./member-health.ts";
 import { nodeOfMember, quorum } from "./membership.ts";
 
 const removalTimeoutMs = 30_000;
@@ -44,7 +44,7 @@ export function checkRemoval(
   { ownId, force }: { ownId: bigint; force: boolean },
 ): void {
   const voters = members.filter(({ isLearner }) => !isLearner);
-  if (!hasQuorum(members)) {
+  if (!clusterHealth(members).hasQuorum) {
     const missing = voters.filter(({ answers }) => !answers).map(describeMember);
     throw new KeelsonError(
       "etcd/no-quorum",
