@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -154,6 +155,34 @@ describe.skipIf(lacks("kubectl", "etcdctl"))("a local cluster as a new user meet
     expect(acknowledged.filter((name) => !present.has(name))).toEqual([]);
     expect((await kubectl("get", "namespace", "default", "-o", "jsonpath={.metadata.uid}")).trim()).toBe(server);
   }, 90_000);
+});
+
+describe.skipIf(lacks("kubectl", "etcd"))("three servers on this machine", () => {
+  it("come back together: none of them has a quorum by itself", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "keelson-dev-"));
+    const [https, lb] = await freePorts(2);
+    // Nine ports in a row, below those that tests are given.
+    const etcd = 12_000 + 10 * randomInt(290);
+    const start = (): Running =>
+      new Running([
+        ...["dev", "--servers=3", "--agents=1", `--data-dir=${directory}`, `--https-listen-port=${https}`],
+        ...[`--lb-server-port=${lb}`, `--datastore-listen-port=${etcd}`],
+      ]);
+    const kubectl = (...args: string[]) =>
+      execute(requireBinary("kubectl"), ["--kubeconfig", join(directory, "kubeconfig.yaml"), ...args]);
+    try {
+      const first = start();
+      await first.prints("Ctrl-C stops it.");
+      await kubectl("create", "configmap", "kept");
+      await first.stop("SIGINT");
+      const second = start();
+      await second.prints("Ctrl-C stops it.");
+      expect((await kubectl("get", "configmap", "kept", "-o", "name")).stdout.trim()).toBe("configmap/kept");
+      await second.stop("SIGINT");
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  }, 120_000);
 });
 
 /** Ends the server process of the cluster in `directory` with SIGKILL. */

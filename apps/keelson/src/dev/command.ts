@@ -1,6 +1,6 @@
 import { access, constants, mkdir, readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
-import { defineOptions, KeelsonError } from "@keelson/service";
+import { defineOptions, KeelsonError, readFileIfExists } from "@keelson/service";
 import { defineCommand } from "../cli/command.ts";
 import type { Step } from "../steps.ts";
 import { startBalancer } from "./balancer.ts";
@@ -118,10 +118,18 @@ class LocalCluster {
 
   async #startAll(): Promise<void> {
     const [firstServer, ...otherServers] = this.#plan.servers;
-    await (await this.#start(firstServer!, {})).reached("ready");
-    const token = (await readFile(join(firstServer!.dataDir, "server", "token"), "utf8")).trim();
-    const secrets = { K3S_TOKEN: token };
-    for (const server of otherServers) await (await this.#start(server, secrets)).reached("ready");
+    const tokenFile = join(firstServer!.dataDir, "server", "token");
+    // A new cluster must be there before others join it. Servers that resume need each other: one alone has no quorum.
+    const resumed = (await readFileIfExists(tokenFile)) !== undefined;
+    const servers = [await this.#start(firstServer!, {})];
+    if (!resumed) await servers[0]!.reached("ready");
+    const secrets = { K3S_TOKEN: (await readFile(tokenFile, "utf8")).trim() };
+    for (const plan of otherServers) {
+      const server = await this.#start(plan, secrets);
+      servers.push(server);
+      if (!resumed) await server.reached("ready");
+    }
+    await Promise.all(servers.map((server) => server.reached("ready")));
     const agents = await Promise.all(this.#plan.agents.map((agent) => this.#start(agent, secrets)));
     await Promise.all(agents.map((agent) => agent.reached("node")));
   }
