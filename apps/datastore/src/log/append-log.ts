@@ -57,6 +57,9 @@ export interface AppendLog {
   /** Whether a key fits the database's index. Absent where any does: a put of one that does not is refused. */
   fitsKey?(key: Key): boolean;
 
+  /** The disk is full: of all writes only those that free space are to be tried. Absent where the driver cannot tell. */
+  readonly isFull?: boolean;
+
   /** Bytes allocated and bytes in use. May be some seconds old. */
   size(): { total: number; inUse: number } | Promise<{ total: number; inUse: number }>;
 

@@ -7,6 +7,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { errorMessage } from "@keelson/service";
 import { compactRow } from "./kine-names.ts";
 import { type PackedBatch, unpackRows } from "./sqlite-batch.ts";
+import { DiskReserve, isDiskFull, reserveBytes } from "./sqlite-reserve.ts";
 import { writerPragmas } from "./sqlite-schema.ts";
 
 export type WriterRequest =
@@ -17,14 +18,18 @@ export type WriterRequest =
   | { kind: "vacuum"; pages: number }
   /** Copies previous values that kine wants into rows written since `afterId`, newest first, at most `limit` rows. */
   | { kind: "handBack"; afterId: number; limit: number }
+  /** Takes the disk space that is kept for deletions; answers 1, or 0 while the disk is full. */
+  | { kind: "reserve" }
   | { kind: "close" };
 
-export type WriterAnswer = { error?: string; value?: number };
+/** `isFull`: the disk has no room, and what was kept for deletions has been let go. */
+export type WriterAnswer = { error?: string; value?: number; isFull?: boolean };
 
 const { path } = workerData as { path: string };
 const port = parentPort!;
 const db = new DatabaseSync(path);
 for (const pragma of writerPragmas) db.exec(pragma);
+const reserve = new DiskReserve(path);
 
 const begin = db.prepare("BEGIN IMMEDIATE");
 const commit = db.prepare("COMMIT");
@@ -43,8 +48,13 @@ const revokeLease = db.prepare("DELETE FROM keelson_lease WHERE id = ?");
 const setSetting = db.prepare("INSERT OR REPLACE INTO keelson_meta (name, value) VALUES (?, ?)");
 const removeSetting = db.prepare("DELETE FROM keelson_meta WHERE name = ?");
 
+/** Free pages that a full disk is given back at once, as much as the reserve. */
+const vacuumPages = reserveBytes / 4_096;
+
 /** Set by a failed batch: later ones were evaluated on top of it and must fail too, until the engine says reset. */
 let failure: string | undefined;
+/** The reserve has been let go and cannot be had again. */
+let isFull = false;
 
 port.on("message", (request: WriterRequest) => {
   port.postMessage(answer(request));
@@ -64,6 +74,9 @@ function answer(request: WriterRequest): WriterAnswer {
         return { value: db.prepare("PRAGMA freelist_count").get()!.freelist_count as number };
       case "handBack":
         return { value: handBack(request.afterId, request.limit) };
+      case "reserve":
+        isFull = !takeReserve();
+        return { value: isFull ? 0 : 1 };
       case "close":
         db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
         db.close();
@@ -84,15 +97,36 @@ function commitBatch(batch: PackedBatch): WriterAnswer {
   } catch (error) {
     failure = errorMessage(error);
     if (db.isTransaction) db.exec("ROLLBACK");
-    return { error: failure };
+    if (isDiskFull(error)) makeRoom();
+    return { error: failure, isFull };
   }
+}
+
+/** Lets the reserve go, and the space of the write-ahead log: it grows no more while its content fits into the file. */
+function makeRoom(): void {
+  if (reserve.release()) isFull = true;
+  emptyWriteAheadLog();
+}
+
+/** Deleted rows leave free pages in the file: some of them are given back when the disk has nothing else. */
+function takeReserve(): boolean {
+  if (reserve.take()) return true;
+  db.exec(`PRAGMA incremental_vacuum(${vacuumPages})`);
+  emptyWriteAheadLog();
+  return reserve.take();
+}
+
+/** A reader that is in the way makes it wait for the next time. */
+function emptyWriteAheadLog(): void {
+  db.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get();
 }
 
 function write(batch: PackedBatch): void {
   for (const id of batch.purgeIds) purge.run(id);
   unpackRows(batch, (parameters) => {
     insert.run(...parameters);
-    if (parameters[3] === 1) copyDeleted.run(parameters[0]);
+    // Without room for another copy kine gets it at a clean stop.
+    if (parameters[3] === 1 && !isFull) copyDeleted.run(parameters[0]);
   });
   if (batch.compactedRevision !== undefined) compact.run(batch.compactedRevision, compactRow);
   for (const change of batch.leases) {

@@ -24,6 +24,8 @@ const maxBatchesInFlight = 2;
 /** Rows per hand-back step, and how many of the newest rows get kine's old_value at a clean stop. */
 const handBackStepRows = 1_000;
 const handBackRows = 20_000;
+/** How often a full disk is looked at. */
+const fullCheckMs = 1_000;
 /** Pages freed per vacuum step: a few milliseconds of the writer. */
 const vacuumStepPages = 256;
 
@@ -47,6 +49,8 @@ export class SqliteLog implements AppendLog {
   #slotWaiters: (() => void)[] = [];
   /** A commit failed; what the file really holds must be looked up before the next batch. */
   #uncertain = false;
+  #isFull = false;
+  #nextFullCheckMs = 0;
   #memberId = 0n;
   #compacted = -1;
   /** Newest row known to be committed. */
@@ -72,6 +76,7 @@ export class SqliteLog implements AppendLog {
     this.#newestId = state.currentRevision;
     this.#opened = new SqliteReader(path);
     await this.#writer.start();
+    await this.#checkFull();
     return state;
   }
 
@@ -83,6 +88,7 @@ export class SqliteLog implements AppendLog {
   acquire(): LogTurn | Promise<LogTurn> {
     if (this.#writer.isGone) return this.#restartWriter();
     if (this.#uncertain) return this.#settle();
+    if (this.#isFull && performance.now() >= this.#nextFullCheckMs) return this.#checkFull().then(() => this.acquire());
     if (this.#commitsInFlight < maxBatchesInFlight) return this.#turn;
     return new Promise<void>((resolve) => this.#slotWaiters.push(resolve)).then(() => this.acquire());
   }
@@ -91,6 +97,10 @@ export class SqliteLog implements AppendLog {
   protected distrust(newestCertainId = this.#newestId): void {
     this.#uncertain = true;
     this.#newestId = newestCertainId;
+  }
+
+  get isFull(): boolean {
+    return this.#isFull;
   }
 
   readIndex(): undefined {
@@ -174,11 +184,20 @@ export class SqliteLog implements AppendLog {
     }
   }
 
+  /** Takes the reserve for the time when the disk is full, or sees that it still is. */
+  async #checkFull(): Promise<void> {
+    const { value, error } = await this.#writer.ask({ kind: "reserve" });
+    if (error !== undefined) this.#options.log.warn({ error }, "cannot reserve disk space for deletions");
+    else this.#isFull = value === 0;
+    this.#nextFullCheckMs = performance.now() + fullCheckMs;
+  }
+
   async #commit(batch: LogBatch): Promise<void> {
     const packed = packBatch(batch);
     this.#commitsInFlight++;
     const send = async (): Promise<void> => {
-      const { error } = await this.#writer.ask({ kind: "commit", batch: packed }, [packed.buffer]);
+      const { error, isFull } = await this.#writer.ask({ kind: "commit", batch: packed }, [packed.buffer]);
+      if (isFull) this.#isFull = true;
       if (error !== undefined) throw new LogUnavailableError("the SQLite commit failed", new Error(error));
     };
     try {

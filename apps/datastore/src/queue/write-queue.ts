@@ -196,7 +196,8 @@ export class WriteQueue {
       batch.purgeIds = [...flight.purge.versions.map(({ version }) => version.id), ...flight.purge.orphans];
     }
     // Only a commit shows that the log can be written again, and on a full disk only one of some size.
-    if (this.#health.failure !== undefined) batch.settings.set(probeSetting, "0".repeat(probeBytes));
+    if (this.#health.failure !== undefined && !this.#o.log.isFull)
+      batch.settings.set(probeSetting, "0".repeat(probeBytes));
     else if (this.#leavesProbe) batch.settings.set(probeSetting, undefined);
     if (isEmpty(batch)) return this.#land(turn, flight);
     const startedMs = this.#o.clock.monotonic();
@@ -225,7 +226,8 @@ export class WriteQueue {
 
   #committed(flight: Flight): void {
     if (flight.dead) return;
-    this.#health.noteSuccess();
+    // Deletions go on while the disk is full.
+    if (!this.#o.log.isFull) this.#health.noteSuccess();
     const { settings } = flight.batch;
     if (settings.has(probeSetting)) this.#leavesProbe = settings.get(probeSetting) !== undefined;
     const { store, cache } = this.#o;
@@ -260,7 +262,7 @@ export class WriteQueue {
   #refusal(): Error | undefined {
     if (this.#stopped) return etcdErrors.stopped();
     if (this.#waiting.isFull) return etcdErrors.tooManyRequests();
-    return this.#health.refuses ? unavailable(this.#health.failure) : undefined;
+    return this.#health.refuses && !this.#o.log.isFull ? unavailable(this.#health.failure) : undefined;
   }
 
   /** Answers requests that have waited too long; they may still take effect. */

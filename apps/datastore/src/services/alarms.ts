@@ -35,6 +35,7 @@ export class Alarms {
 
   /** To be asked while a write is evaluated: on a shared database no sooner is it known what other replicas raised. */
   refuseWhenFull(): void {
+    if (this.#core.log.isFull) throw etcdErrors.noSpace();
     if (!this.#core.state.settings.has(settingName)) return;
     if (this.active.some(({ alarm }) => alarm === alarmTypes.noSpace)) throw etcdErrors.noSpace();
   }
