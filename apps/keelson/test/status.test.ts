@@ -185,4 +185,34 @@ describe("what a server says is wrong", () => {
       expect.stringMatching(/server\/tls\/ca.crt ends in 80 days -> replace the certificate authorities/),
     ]);
   });
+
+  it("a member of etcd that is gone, a lost quorum, and that this server was removed", () => {
+    const member = {
+      id: "a1",
+      name: "server-1-0123abcd",
+      peerUrls: ["https://192.0.2.1:2380"],
+      clientUrls: [],
+      isLearner: false,
+      isStarted: true,
+      answers: true,
+      isLeader: true,
+      isSelf: true,
+      since,
+    };
+    const other = { ...member, id: "b2", name: "server-2-0123abcd", answers: false, isLeader: false, isSelf: false };
+    const etcd = { memberName: member.name, state: "ready", hasQuorum: true, since, members: [member, other] };
+    const parts = [{ name: "datastore", working: false, since, reason: "no leader", roundTripMs: undefined }];
+    const nodesWithoutTunnel = [{ nodeName: "node-1", since }];
+    expect(problems({ etcd })).toEqual([
+      expect.stringMatching(
+        /etcd member server-2-0123abcd .* -> .*kubectl delete node server-2, or keelson etcd member/,
+      ),
+    ]);
+    expect(problems({ etcd: { ...etcd, hasQuorum: false }, parts })).toEqual([
+      expect.stringMatching(/etcd has no quorum.*no answer from server-2-0123abcd .* -> start these servers/),
+    ]);
+    expect(problems({ etcd: { ...etcd, state: "removed" }, parts, nodesWithoutTunnel })).toEqual([
+      expect.stringMatching(/this server was removed from the etcd cluster/),
+    ]);
+  });
 });

@@ -53,6 +53,7 @@ export class Server implements Service {
     await this.#lifecycle.run("data folder", folderOwnership(join(dataDir, "server")));
     await this.#lifecycle.run("status", this.#monitor);
     const part = await createDatastorePart(this.#config, this.#part("datastore"), () => this.#leave());
+    if (part.embedded !== undefined) await this.#monitor.watchEtcd(part.embedded.etcd);
     const registration = this.#createRegistration(part);
     // It may wait long for other servers, or for the datastore; a stop ends that.
     this.#lifecycle.onStop("registration's first steps", () => registration.stop());

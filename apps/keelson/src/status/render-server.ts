@@ -1,7 +1,8 @@
 import { formatTable } from "../cli/table.ts";
+import { memberState } from "../etcd/member-health.ts";
 import type { Asked } from "./ask-status.ts";
 import { age, certificateSummary, milliseconds, renderFacts } from "./render-problems.ts";
-import type { PeerView, ServerStatus } from "./server-status.ts";
+import type { EtcdView, PeerView, ServerStatus } from "./server-status.ts";
 
 /** A server's status for people. */
 export function renderServer(asked: Asked<ServerStatus>, nowMs: number): string {
@@ -12,6 +13,7 @@ export function renderServer(asked: Asked<ServerStatus>, nowMs: number): string 
   const sections = [
     renderFacts(title, [
       ["datastore", steps.find(({ step }) => step === "datastore")?.detail ?? "not up yet"],
+      ...(asked.etcd === undefined ? [] : [["etcd", etcdWords(asked.etcd, nowMs)] as const]),
       ["certificates", certificateSummary(certificates)],
     ]),
     formatTable(
@@ -34,6 +36,7 @@ export function renderServer(asked: Asked<ServerStatus>, nowMs: number): string 
         own ? "this server" : reason,
       ]),
     ),
+    ...(asked.etcd === undefined ? [] : [etcdTable(asked.etcd, nowMs)]),
     formatTable(
       ["TUNNEL OF", "STATE", "FOR", "PEER", "STREAMS", "ROUND TRIP", "FROM"],
       [
@@ -51,4 +54,18 @@ export function renderServer(asked: Asked<ServerStatus>, nowMs: number): string 
     ),
   ];
   return `${sections.join("\n\n")}\n`;
+}
+
+function etcdWords({ state, hasQuorum, since, members }: EtcdView, nowMs: number): string {
+  if (state === "removed") return "this server was removed from the cluster";
+  const voters = members.filter(({ isLearner }) => !isLearner);
+  const there = voters.filter(({ answers }) => answers).length;
+  return `${hasQuorum ? "quorum" : "NO QUORUM"} for ${age(since, nowMs)}: ${there} of ${voters.length} voters answer`;
+}
+
+function etcdTable({ members }: EtcdView, nowMs: number): string {
+  return formatTable(
+    ["ETCD MEMBER", "STATE", "FOR", "PEER"],
+    members.map((member) => [member.name, memberState(member), age(member.since, nowMs), member.peerUrls.join(",")]),
+  );
 }

@@ -14,10 +14,12 @@ import {
   sleep,
   type Timer,
 } from "@keelson/service";
+import type { EmbeddedEtcd } from "../etcd/embedded-etcd.ts";
+import { type EtcdState, EtcdWatch } from "./etcd-watch.ts";
 import { PartChecks } from "./part-checks.ts";
 import { PeerServers } from "./peer-servers.ts";
 import { serverProblems } from "./server-problems.ts";
-import type { ServerStatus } from "./server-status.ts";
+import type { EtcdView, ServerStatus } from "./server-status.ts";
 
 export interface ServerMonitorConfig {
   dataDir: string;
@@ -49,6 +51,7 @@ export class ServerMonitor implements Service {
   readonly #steps: { step: string; detail: string; at: string }[] = [];
   /** Since when a node has no tunnel to us, by the monotonic clock. */
   readonly #tunnelless = new Map<string, number>();
+  #etcd: EtcdWatch | undefined;
   #checks: PartChecks | undefined;
   #peers: PeerServers | undefined;
   #gateway: Gateway | undefined;
@@ -72,6 +75,11 @@ export class ServerMonitor implements Service {
   /** A station of the start was reached. */
   reached(step: string, detail: string): void {
     this.#steps.push({ step, detail, at: new Date(this.#deps.clock.now()).toISOString() });
+  }
+
+  /** To be told of before etcd starts: it may wait for the others for long. */
+  async watchEtcd(etcd: EmbeddedEtcd): Promise<void> {
+    this.#etcd = await this.#lifecycle.run("etcd members", new EtcdWatch(etcd, this.#deps));
   }
 
   async watch({ datastore, kube, gateway, paths }: WatchedParts): Promise<void> {
@@ -107,6 +115,7 @@ export class ServerMonitor implements Service {
     const monotonicMs = this.#deps.clock.monotonic();
     const moment = (sinceMs: number): string => sinceAgo(monotonicMs - sinceMs, nowMs);
     const certificates = await checkCertificates(dataDir, nowMs);
+    const etcd = this.#etcd?.state;
     const status: Omit<ServerStatus, "problems"> = {
       nodeName,
       startedAt: new Date(this.#startedAtMs).toISOString(),
@@ -114,6 +123,7 @@ export class ServerMonitor implements Service {
       steps: this.#steps,
       parts: (this.#checks?.states() ?? []).map(({ sinceMs, ...part }) => ({ ...part, since: moment(sinceMs) })),
       servers: (this.#peers?.list() ?? []).map(({ sinceMs, ...peer }) => ({ ...peer, since: moment(sinceMs) })),
+      ...(etcd === undefined ? {} : { etcd: etcdView(etcd, moment) }),
       tunnels: (this.#gateway?.tunnel.sessions() ?? []).map(({ ageMs, proven: _, ...session }) => ({
         ...session,
         since: sinceAgo(ageMs, nowMs),
@@ -150,6 +160,11 @@ export class ServerMonitor implements Service {
     }, nodesIntervalMs);
     this.#lifecycle.onStop("nodes without tunnel", () => timer.cancel());
   }
+}
+
+function etcdView({ sinceMs, members, ...etcd }: EtcdState, moment: (sinceMs: number) => string): EtcdView {
+  const views = members.map(({ sinceMs, ...member }) => ({ ...member, since: moment(sinceMs) }));
+  return { ...etcd, since: moment(sinceMs), members: views };
 }
 
 /** The failed lines of a health listing, `[-]name failed: why`, as one sentence; undefined when there are none. */

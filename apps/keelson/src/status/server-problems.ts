@@ -1,5 +1,6 @@
 import { downAdvice } from "@keelson/load-balancer";
 import type { Problem } from "@keelson/service";
+import { etcdProblems, removalProblem } from "./etcd-problems.ts";
 import type { PartView, PeerView, ServerCertificateView, ServerStatus } from "./server-status.ts";
 
 type Facts = Omit<ServerStatus, "problems">;
@@ -12,10 +13,17 @@ const reconnectMs = 15_000;
 /** Says what is wrong with a server and the cluster around it, since when, and what to do. The gravest comes first. */
 export function serverProblems(status: Facts, nowMs: number): Problem[] {
   const upMs = nowMs - Date.parse(status.startedAt);
+  const { etcd } = status;
+  if (etcd?.state === "removed") return [removalProblem(etcd), ...status.certificates.flatMap(certificateProblems)];
+  const isStarting = !status.steps.some(({ step }) => step === "ready") && upMs < slowStartMs;
+  const ofEtcd = etcd === undefined || isStarting ? [] : etcdProblems(etcd);
+  const failing = status.parts.filter(({ working }) => !working);
   return [
     ...startProblems(status, upMs),
     ...isolationProblems(status),
-    ...status.parts.filter(({ working }) => !working).map(partProblem),
+    ...ofEtcd,
+    // The same once more, in words that are meant for databases.
+    ...failing.filter(({ name }) => name !== "datastore" || ofEtcd.length === 0).map(partProblem),
     ...peerProblems(status.servers),
     ...(upMs < reconnectMs ? [] : tunnelProblems(status)),
     ...status.certificates.flatMap(certificateProblems),

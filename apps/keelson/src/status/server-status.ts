@@ -1,4 +1,5 @@
 import type { Problem } from "@keelson/service";
+import type { MemberView } from "../etcd/member-health.ts";
 
 /** Everything `keelson status` shows of a server, as data. Moments are ISO 8601. */
 export interface ServerStatus {
@@ -10,6 +11,8 @@ export interface ServerStatus {
   steps: readonly { step: string; detail: string; at: string }[];
   parts: readonly PartView[];
   servers: readonly PeerView[];
+  /** The members of embedded etcd; left out on other datastores, and before this server's own runs. */
+  etcd?: EtcdView;
   tunnels: readonly TunnelSessionView[];
   /** `reason`: why the last tunnel ended; left out when this server never had one of that node. */
   nodesWithoutTunnel: readonly { nodeName: string; since: string; reason?: string }[];
@@ -34,6 +37,18 @@ export interface PeerView {
   answers: boolean;
   since: string;
   reason: string;
+}
+
+/** Embedded etcd as this server sees it. */
+export interface EtcdView {
+  /** This server's member, and how its process is: `ready`, or `removed` when the cluster goes on without it. */
+  memberName: string;
+  state: string;
+  /** Whether the cluster can be read and written, and since when it can or cannot. */
+  hasQuorum: boolean;
+  since: string;
+  /** `since`: since when it answers or does not. */
+  members: readonly (MemberView & { since: string })[];
 }
 
 /** The tunnel of an agent to this server. */
