@@ -169,6 +169,17 @@ export function describeReplicas(start: () => Promise<DatabaseServer>): void {
       expect((await b().range({ key: bytes })).kvs).toHaveLength(1);
     });
 
+    it("list a lease as soon as it is granted, or no more once it is revoked", async () => {
+      const listed = async (): Promise<bigint[]> =>
+        (await b().call(services.lease.leases, {})).leases.map(({ id }) => id);
+      for (let round = 0; round < 20; round++) {
+        const { id } = await a().leaseGrant(60);
+        expect(await listed()).toContain(id);
+        await a().leaseRevoke(id);
+        expect(await listed()).not.toContain(id);
+      }
+    });
+
     it("share leases: either renews them, and an expiry deletes the keys once", async () => {
       const seen = await watchAll(b());
       const leased = (): string[] => seen.events.filter(({ key }) => key.endsWith("/leased")).map(({ type }) => type);
