@@ -68,6 +68,6 @@ export function agentConfig(values: AgentOptionValues): AgentConfig {
     nodePasswordFile: values["node-password-file"],
     lbPort: values["lb-server-port"],
     nodeIps: values["node-ip"],
-    ...nodeConfig(values, values["data-dir"], values["bind-address"]),
+    ...nodeConfig(values, values["data-dir"], { bindAddress: values["bind-address"], findKubelet: true }),
   };
 }

@@ -25,7 +25,6 @@ it("a server is a node of its cluster with the user's labels and taints, and wit
     "node-ip": "127.0.0.1",
     "node-label": "zone=a",
     "node-taint": "CriticalAddonsOnly=true:NoExecute",
-    "kubelet-path": "",
     "node-password-file": join(dataDir, "password"),
     "datastore-listen-address": "",
   };

@@ -20,13 +20,16 @@ export const nodeOptions = defineOptions({
 
 export type NodeOptionValues = OptionValues<typeof nodeOptions>;
 
-/** What `values` say of the node. `bindAddress`: where its kubelet listens (all). Throws `option/invalid`. */
+/**
+ * What `values` say of the node. `bindAddress`: where its kubelet listens (all); `findKubelet`: whether the one in PATH is
+ * taken when none is named. Throws `option/invalid`.
+ */
 export function nodeConfig(
   values: NodeOptionValues,
   dataDir: string,
-  bindAddress?: string,
+  { bindAddress, findKubelet }: { bindAddress?: string | undefined; findKubelet: boolean },
 ): Pick<AgentConfig, "nodeExternalIps" | "nodeLabels" | "nodeTaints" | "kubelet"> {
-  const path = values["kubelet-path"] ?? findProgram("kubelet");
+  const path = values["kubelet-path"] ?? (findKubelet ? findProgram("kubelet") : undefined);
   return {
     nodeExternalIps: values["node-external-ip"],
     nodeLabels: Object.fromEntries(values["node-label"].map(parseLabel)),

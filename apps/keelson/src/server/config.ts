@@ -73,7 +73,7 @@ export async function serverConfig(values: ServerValues): Promise<ServerConfig> 
     joinUrl: values.server,
     datastoreListen: values["datastore-listen-address"] || undefined,
     kubeconfig: { path: values["write-kubeconfig"] ?? join(dataDir, "server", "cred", "keelson.yaml"), mode },
-    node: values["disable-agent"] ? undefined : nodeConfig(values, dataDir),
+    node: values["disable-agent"] ? undefined : nodeConfig(values, dataDir, { findKubelet: false }),
     values,
   };
 }

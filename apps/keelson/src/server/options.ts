@@ -69,6 +69,8 @@ export const serverOptions = defineOptions({
   "node-ip": { type: "list", short: "i", placeholder: "ip", help: "Addresses of this server (found by itself)" },
   "disable-agent": { type: "boolean", help: "Do not register this server as a node" },
   ...nodeOptions,
+  // A host that serves the API runs pods only when it is told to.
+  "kubelet-path": { ...nodeOptions["kubelet-path"], help: "kubelet to run on this server (none)" },
   "lb-server-port": {
     type: "number",
     default: 6444,
