@@ -2,7 +2,6 @@ import { chmod, mkdir } from "node:fs/promises";
 import {
   type Clock,
   type Dependencies,
-  errorMessage,
   KeelsonError,
   type Logger,
   type Service,
@@ -20,7 +19,7 @@ import {
 } from "./config.ts";
 import { connectEtcd } from "./connect.ts";
 import { formatDbInfo } from "./db-info.ts";
-import { becomeVoter, type JoinContext, joinCluster, pause } from "./join.ts";
+import { becomeVoter, type JoinContext, joinCluster } from "./join.ts";
 import { etcdLayout } from "./layout.ts";
 import { checkHealth, LeaderDuties } from "./leader-duties.ts";
 import { hasMemberData, isTombstoned, memberName, setDataAside } from "./member-files.ts";
@@ -29,9 +28,8 @@ import { removeWhenHealthy } from "./member-removal.ts";
 import { type EtcdMember, nodeOfMember } from "./membership.ts";
 import { PeerPort } from "./peer-port.ts";
 import { etcdProcessConfig, etcdUrl } from "./process-config.ts";
+import { waitUntilWell } from "./waiting.ts";
 
-const firstNoticeMs = 5_000;
-const noticeIntervalMs = 15_000;
 /** How etcd says that it was voted out; it then stops with code 0. */
 const removedText = /removed from the cluster|server is likely decommissioned|the member has been permanently removed/i;
 
@@ -261,31 +259,22 @@ class EtcdMemberService implements EmbeddedEtcd {
     await writeFileAtomic(this.#layout.config, text, 0o600);
   }
 
-  /**
-   * Waits until `check` gives no problem (a leader, a vote of our own), however long that takes: nothing above works
-   * without the datastore, and nobody but the other servers can end the wait.
-   */
+  /** Nothing above works without the datastore, and nobody but the other servers can end the wait. */
   async #until(check: () => Promise<string | undefined>): Promise<void> {
     const { signal } = this.#stopping;
-    let noticeAt = this.#clock.monotonic() + firstNoticeMs;
-    for (;;) {
-      signal.throwIfAborted();
-      if (this.#removed) throw removedError();
-      const problem = await check().catch(errorMessage);
-      if (problem === undefined) return;
-      if (this.#clock.monotonic() >= noticeAt) {
-        noticeAt = this.#clock.monotonic() + noticeIntervalMs;
-        await this.#sayWhatIsMissing(problem);
-      }
-      await pause(this.#clock, 250, signal);
-    }
+    await waitUntilWell(
+      async () => (this.#removed ? undefined : check()),
+      (problem) => this.#sayWhatIsMissing(problem),
+      { clock: this.#clock, signal },
+    );
+    if (this.#removed) throw removedError();
   }
 
   async #sayWhatIsMissing(problem: string): Promise<void> {
     const health = await this.#clusterHealth().catch(() => undefined);
     const unreachable = health?.members.filter(({ answers }) => !answers).map(describeMember) ?? [];
     this.#log.warn(
-      { problem, ...(unreachable.length === 0 ? {} : { unreachable }) },
+      unreachable.length === 0 ? { problem } : { unreachable },
       "waiting for the etcd cluster: enough of the other servers must run",
     );
   }
