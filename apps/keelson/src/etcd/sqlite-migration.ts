@@ -1,4 +1,4 @@
-import { rename, rm, stat } from "node:fs/promises";
+import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { createDatastore } from "@keelson/datastore";
 import { createEtcdClient, type EtcdClient, type EtcdClientOptions } from "@keelson/etcd-client";
@@ -25,8 +25,9 @@ type KeyValue = Awaited<ReturnType<EtcdClient["range"]>>["kvs"][number];
 
 /**
  * Takes a single server's data from SQLite into the etcd of the cluster that it founds, once, before its API serves. The
- * database is not changed and is renamed to `state.db.migrated` at the end; a mark beside it says until then that what
- * etcd holds is not complete, so that an interrupted copy is thrown away and made anew.
+ * database is not changed and is renamed to `state.db.migrated` at the end. A mark among etcd's data says until then that
+ * it is not complete: an interrupted copy is thrown away and made anew. What is put in that data's place (a restored
+ * snapshot) has no mark.
  */
 export class SqliteMigration {
   readonly #dataDir: string;
@@ -35,10 +36,10 @@ export class SqliteMigration {
   readonly #deps: { log: Logger; clock: Clock };
 
   private constructor(dataDir: string, deps: { log: Logger; clock: Clock }) {
-    const { db } = etcdLayout(dataDir);
+    const { db, data } = etcdLayout(dataDir);
     this.#dataDir = dataDir;
     this.#database = join(db, "state.db");
-    this.#mark = join(db, "etcd-incomplete");
+    this.#mark = join(data, "incomplete");
     this.#deps = { log: deps.log.child({ component: "migration" }), clock: deps.clock };
   }
 
@@ -65,10 +66,16 @@ export class SqliteMigration {
 
   /** Before etcd starts: throws away what an interrupted copy left in it. */
   async begin(): Promise<void> {
+    const { db, data } = etcdLayout(this.#dataDir);
+    // Out of the way in one step: the mark must not go before what it stands for.
+    const discarded = join(db, "etcd-incomplete");
+    await rm(discarded, { recursive: true, force: true });
     if ((await readFileIfExists(this.#mark)) !== undefined) {
       this.#deps.log.warn("the copy from SQLite to etcd was interrupted, beginning anew");
-      await rm(etcdLayout(this.#dataDir).data, { recursive: true, force: true });
+      await rename(data, discarded);
+      await rm(discarded, { recursive: true });
     }
+    await mkdir(data, { recursive: true, mode: 0o700 });
     await writeFileAtomic(this.#mark, "", 0o600);
   }
 
