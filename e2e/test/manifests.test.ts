@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import { parseAllDocuments } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 
 const root = resolve(import.meta.dirname, "../..");
 const folders = ["embedded-etcd", "external-datastore", "scaled", "monitoring"];
@@ -9,7 +10,7 @@ const folders = ["embedded-etcd", "external-datastore", "scaled", "monitoring"];
 interface Manifest {
   apiVersion: string;
   kind: string;
-  metadata: { name: string; namespace?: string };
+  metadata: { name: string; namespace?: string; labels?: Record<string, string> };
   spec?: Record<string, unknown>;
 }
 
@@ -85,5 +86,34 @@ describe.each(folders)("deploy/kubernetes/%s", (folder) => {
         workload.metadata.name,
       ).toEqual([1]);
     }
+  });
+});
+
+describe("monitoring", () => {
+  const all = folders.flatMap(manifestsOf);
+  const named = (kind: string): Manifest[] => all.filter((manifest) => manifest.kind === kind);
+
+  test("finds a Service with the port that it asks for, by every monitor", () => {
+    for (const { metadata, spec } of named("ServiceMonitor")) {
+      const { jobLabel, selector, endpoints } = spec as {
+        jobLabel: string;
+        selector: { matchLabels: Record<string, string> };
+        endpoints: { port: string }[];
+      };
+      const services = named("Service").filter(({ metadata: { labels = {} } }) =>
+        Object.entries(selector.matchLabels).every(([label, value]) => labels[label] === value),
+      );
+      expect(services.length, metadata.name).toBeGreaterThan(0);
+      for (const service of services) {
+        const ports = (service.spec!.ports as { name: string }[]).map(({ name }) => name);
+        expect(ports, service.metadata.name).toContain(endpoints[0]!.port);
+        expect(service.metadata.labels![jobLabel]).toBe(metadata.name);
+      }
+    }
+  });
+
+  test("has the same rules for the operator as for a Prometheus by itself", () => {
+    const rules = parse(readFileSync(resolve(root, "deploy/prometheus/rules.yml"), "utf8")) as { groups: unknown };
+    expect(named("PrometheusRule")[0]!.spec!.groups).toEqual(rules.groups);
   });
 });
