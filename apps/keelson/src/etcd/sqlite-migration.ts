@@ -105,6 +105,7 @@ export class SqliteMigration {
     await rename(this.#database, retired);
     // Empty after an orderly end; SQLite finds them by the name of the database.
     for (const suffix of ["-wal", "-shm"]) await moveIfExists(this.#database + suffix, retired + suffix);
+    for (const suffix of ["-owner", "-reserve"]) await rm(this.#database + suffix, { force: true });
     await rm(this.#mark);
     log.info({ keys, retired }, "the data is in etcd; the SQLite database is kept and not used any more");
   }

@@ -92,11 +92,13 @@ async function tokenIn(option: string, file: string | undefined): Promise<string
   }
 }
 
-/** The address other hosts use: the one that is bound, or the first that is not loopback. */
+/** The address other hosts use: the one that is bound, or the first that is not loopback, of IPv4 if there is one. */
 function hostAddress(bindAddress: string): string {
   if (bindAddress !== "0.0.0.0" && bindAddress !== "::") return bindAddress;
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  return all.find((address) => address.family === "IPv4" && !address.internal)?.address ?? "127.0.0.1";
+  const reachable = all.filter(({ internal, address }) => !internal && !address.startsWith("fe80:"));
+  const found = reachable.find(({ family }) => family === "IPv4") ?? reachable[0];
+  return found?.address ?? "127.0.0.1";
 }
 
 function port(option: string, value: number): number {
