@@ -63,16 +63,14 @@ export class Registration implements Service, RegistrationClient {
   readonly #passwords: NodePasswords;
   readonly #verifiedFile: VerifiedCacheFile;
   readonly #deferred: DeferredChecks;
-  readonly #housekeeping: Housekeeping;
-  readonly #kubeletTaint: KubeletTaint;
-  readonly #agentRoles: AgentRoles;
+  /** What goes on beside the requests while registration runs. */
+  readonly #duties: readonly { start(): void; stop(): void }[];
   readonly #agentCertificates: AgentCertificates;
   readonly #listenerCertificates: ListenerCertificates;
   readonly #authorities: SharedAuthorities;
   readonly #identity: ServerIdentity;
   readonly #tokenRotation: TokenRotation;
   readonly #renewal: LeafRenewal;
-  readonly #warnings: CertificateWarnings;
   readonly #internalApi: InternalApi | undefined;
   /** Ends what still waits for other machines when registration is stopped. */
   readonly #stopped = new AbortController();
@@ -110,9 +108,6 @@ export class Registration implements Service, RegistrationClient {
       clock,
       log,
     );
-    this.#housekeeping = new Housekeeping(api, clock, log);
-    this.#kubeletTaint = new KubeletTaint(api, log);
-    this.#agentRoles = new AgentRoles(api, clock, log);
     this.#agentCertificates = new AgentCertificates(this.#pki, this.#passwords, clock, log);
     this.#listenerCertificates = new ListenerCertificates(
       this.#pki,
@@ -139,7 +134,13 @@ export class Registration implements Service, RegistrationClient {
       clock,
       log,
     );
-    this.#warnings = new CertificateWarnings(this.#pki, api, config.nodeName.toLowerCase(), clock, log);
+    this.#duties = [
+      new Housekeeping(api, clock, log),
+      new KubeletTaint(api, log),
+      new AgentRoles(api, clock, log),
+      this.#renewal,
+      new CertificateWarnings(this.#pki, api, config.nodeName.toLowerCase(), clock, log),
+    ];
     const shared = envelopes === undefined || bootstrap === undefined ? undefined : { store: envelopes, bootstrap };
     this.#tokenRotation = new TokenRotation(this.#credentials, this.paths, log, shared);
     if (config.internalApi !== undefined) {
@@ -189,11 +190,7 @@ export class Registration implements Service, RegistrationClient {
     await this.#authorities.start();
     await this.#verifiedFile.start(this.#pki.deriveKey("verified node passwords"));
     this.#unfollow = this.#tokenRotation.follow();
-    this.#housekeeping.start();
-    this.#kubeletTaint.start();
-    this.#agentRoles.start();
-    this.#renewal.start();
-    this.#warnings.start();
+    for (const duty of this.#duties) duty.start();
   }
 
   async stop(): Promise<void> {
@@ -201,11 +198,7 @@ export class Registration implements Service, RegistrationClient {
     await this.#internalApi?.stop();
     this.#unfollow?.();
     await this.#authorities.stop();
-    this.#renewal.stop();
-    this.#warnings.stop();
-    this.#housekeeping.stop();
-    this.#kubeletTaint.stop();
-    this.#agentRoles.stop();
+    for (const duty of this.#duties) duty.stop();
     this.#deferred.stop();
     this.#passwords.stop();
     await this.#verifiedFile.stop();
