@@ -120,16 +120,19 @@ test("how wrong a token is does not show in how long its refusal takes", async (
   };
   const { registration } = server;
   const spent: Record<string, number[]> = { early: [], late: [], short: [], unknown: [] };
+  const order = Object.entries(wrong);
   for (let round = 0; round < 3_000; round++) {
-    for (const [kind, basic] of Object.entries(wrong)) {
+    for (const [kind, basic] of order) {
       const authorization = `Basic ${Buffer.from(basic).toString("base64")}`;
       const before = process.hrtime.bigint();
       await registration.authenticate({ authorization });
       spent[kind]!.push(Number(process.hrtime.bigint() - before));
     }
+    order.push(order.shift()!);
   }
-  const medians = Object.values(spent).map((times) => times.sort((a, b) => a - b)[times.length >> 1]!);
-  expect(Math.max(...medians) / Math.min(...medians)).toBeLessThan(1.5);
+  // The quickest quarter is what the answer itself takes, without what other work of the machine adds now and then.
+  const typical = Object.values(spent).map((times) => times.sort((a, b) => a - b)[times.length >> 2]!);
+  expect(Math.max(...typical) / Math.min(...typical)).toBeLessThan(1.5);
 });
 
 test("no answer, no refusal and no line of the log carries a secret", async () => {

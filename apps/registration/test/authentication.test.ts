@@ -193,16 +193,19 @@ describe("the time of an answer", () => {
       stranger: `nobody:${"a".repeat(64)}`,
     };
     const samples: Record<string, number[]> = Object.fromEntries(Object.keys(guesses).map((name) => [name, []]));
-    for (let round = 0; round < 400; round++) {
-      for (const [name, guess] of Object.entries(guesses)) {
+    const order = Object.entries(guesses);
+    for (let round = 0; round < 2_000; round++) {
+      for (const [name, guess] of order) {
         const authorization = `Basic ${Buffer.from(guess).toString("base64")}`;
         const start = process.hrtime.bigint();
         await registration.authenticate({ authorization });
         samples[name]!.push(Number(process.hrtime.bigint() - start));
       }
+      // Nobody is always the first after a collection of garbage.
+      order.push(order.shift()!);
     }
-    const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
-    const medians = Object.values(samples).map(median);
-    expect(Math.max(...medians) / Math.min(...medians)).toBeLessThan(1.25);
+    // What the machine's other work adds, it adds to some of the tries: the quickest quarter says what the answer itself takes.
+    const typical = Object.values(samples).map((values) => values.sort((a, b) => a - b)[values.length >> 2]!);
+    expect(Math.max(...typical) / Math.min(...typical)).toBeLessThan(1.25);
   });
 });
