@@ -2,9 +2,11 @@
 export { findBinary, type HostBinary, lacks, requireAll, requireBinary } from "./host-binaries.ts";
 export {
   type AdapterServer,
+  type ApiServer,
   type Backend,
   type BackendServer,
   backends,
+  comparedServers,
   startAdapter,
   startBackend,
 } from "./servers/adapter.ts";

@@ -1,34 +1,11 @@
 import { Etcd3, EtcdLockFailedError } from "etcd3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { lacks, startAdapter, startBackend, startEtcd } from "../src/index.ts";
+import { type ApiServer, comparedServers, lacks } from "../src/index.ts";
 
 /** The surface of the etcd3 npm package, on etcd and on the adapter: what passes there has to pass here. */
 
-interface Server {
-  url: string;
-  close(): Promise<void>;
-}
-
-const servers: [string, () => Promise<Server>][] = [
-  ["etcd", startEtcd],
-  [
-    "the adapter",
-    async () => {
-      const store = await startBackend("sqlite");
-      const adapter = await startAdapter(store.freshEndpoint());
-      return {
-        url: adapter.url,
-        close: async () => {
-          await adapter.process.stop();
-          await store.close();
-        },
-      };
-    },
-  ],
-];
-
-describe.skipIf(lacks("etcd")).each(servers)("the etcd3 client on %s", { timeout: 60_000 }, (_, start) => {
-  let server: Server;
+describe.skipIf(lacks("etcd")).each(comparedServers)("the etcd3 client on %s", { timeout: 60_000 }, (_, start) => {
+  let server: ApiServer;
   let client: Etcd3;
 
   beforeAll(async () => {

@@ -1,37 +1,14 @@
 import { createEtcdClient, type EtcdClient } from "@keelson/etcd-client";
 import { alarmActions, alarmTypes, services } from "@keelson/protocol/etcd";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { lacks, startAdapter, startBackend, startEtcd } from "../src/index.ts";
+import { type ApiServer, comparedServers, lacks } from "../src/index.ts";
 
 /** Locks and elections whose callers bring no lease, and what a full store makes of them: on etcd and on the adapter. */
 
-interface Server {
-  url: string;
-  close(): Promise<void>;
-}
-
-const servers: [string, () => Promise<Server>][] = [
-  ["etcd", startEtcd],
-  [
-    "the adapter",
-    async () => {
-      const store = await startBackend("sqlite");
-      const adapter = await startAdapter(store.freshEndpoint());
-      return {
-        url: adapter.url,
-        close: async () => {
-          await adapter.process.stop();
-          await store.close();
-        },
-      };
-    },
-  ],
-];
-
 const bytes = (text: string): Buffer => Buffer.from(text);
 
-describe.skipIf(lacks("etcd")).each(servers)("on %s", { timeout: 60_000 }, (_, start) => {
-  let server: Server;
+describe.skipIf(lacks("etcd")).each(comparedServers)("on %s", { timeout: 60_000 }, (_, start) => {
+  let server: ApiServer;
   let client: EtcdClient;
 
   beforeAll(async () => {

@@ -4,13 +4,12 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { freePort, lacks, startEtcd } from "@keelson/conformance";
 import { createKubeClient } from "@keelson/kube-client";
-import { createRegistry, resolveOptions, withDefaults } from "@keelson/service";
+import { createRegistry, withDefaults } from "@keelson/service";
 import { expect, it, onTestFinished } from "vitest";
 import { parse } from "yaml";
 import { readClusterAccess } from "../src/cluster/kubeconfig.ts";
 import { Server } from "../src/server/compose.ts";
-import { serverConfig } from "../src/server/config.ts";
-import { serverOptions } from "../src/server/options.ts";
+import { configOf } from "./given.ts";
 
 /** The metrics that the rules speak of; `up` is Prometheus's own. */
 function metricsInRules(): string[] {
@@ -33,8 +32,7 @@ it.skipIf(lacks("etcd"))("alerts go by metrics that a server or its etcd has", a
     "disable-agent": "true",
     "datastore-listen-address": "",
   };
-  const values = new Map(Object.entries(flags).map(([name, value]) => [name, [value]]));
-  const config = await serverConfig(resolveOptions(serverOptions, [{ from: "the test", values }]));
+  const config = await configOf(flags);
   const server = new Server(config, withDefaults({ registry: createRegistry() }), () => {});
   const etcd = await startEtcd();
   onTestFinished(async () => {

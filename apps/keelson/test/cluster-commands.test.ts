@@ -4,17 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "@keelson/conformance";
 import { createKubeClient, type KubeObject, resources } from "@keelson/kube-client";
-import { resolveOptions, withDefaults } from "@keelson/service";
+import { withDefaults } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkCommand, rotateCaCommand, rotateCommand as rotateCertificates } from "../src/certificate/commands.ts";
 import type { CommandModule } from "../src/cli/command.ts";
 import { readClusterAccess } from "../src/cluster/kubeconfig.ts";
 import { listCommand as listNodes, releaseCommand } from "../src/node/commands.ts";
 import { Server } from "../src/server/compose.ts";
-import { type ServerConfig, serverConfig } from "../src/server/config.ts";
-import { serverOptions } from "../src/server/options.ts";
+import type { ServerConfig } from "../src/server/config.ts";
 import { askHost } from "../src/status/ask-status.ts";
 import { createCommand, deleteCommand, generateCommand, listCommand, rotateCommand } from "../src/token/commands.ts";
+import { configOf, runCommand } from "./given.ts";
 
 let dataDir: string;
 let url: string;
@@ -24,15 +24,8 @@ let server: Server;
 /** Runs a command against the server and answers what it printed. */
 async function run(module: CommandModule, options: Record<string, string> = {}, ...args: string[]): Promise<string> {
   const given = { "data-dir": dataDir, ...("server" in module.options ? { server: url } : {}), ...options };
-  const known = Object.entries(given).filter(([name]) => name in module.options);
-  const values = new Map(known.map(([name, value]) => [name, [value]]));
-  const lines: string[] = [];
-  await module.run({
-    options: resolveOptions(module.options, [{ from: "the test", values }]),
-    args,
-    print: (line) => lines.push(line),
-  });
-  return lines.join("\n");
+  const known = Object.fromEntries(Object.entries(given).filter(([name]) => name in module.options));
+  return (await runCommand(module, known, args)).text;
 }
 
 beforeAll(async () => {
@@ -49,8 +42,7 @@ beforeAll(async () => {
     "disable-agent": "true",
     token: "first-secret",
   };
-  const values = new Map(Object.entries(flags).map(([name, value]) => [name, [value]]));
-  config = await serverConfig(resolveOptions(serverOptions, [{ from: "the test", values }]));
+  config = await configOf(flags);
   server = new Server(config, withDefaults(), () => {});
   await server.start();
 });

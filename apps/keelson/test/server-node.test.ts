@@ -3,12 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "@keelson/conformance";
 import { createKubeClient, type KubeObject, resources } from "@keelson/kube-client";
-import { resolveOptions, withDefaults } from "@keelson/service";
+import { withDefaults } from "@keelson/service";
 import { expect, it, onTestFinished } from "vitest";
 import { readClusterAccess } from "../src/cluster/kubeconfig.ts";
 import { Server } from "../src/server/compose.ts";
-import { serverConfig } from "../src/server/config.ts";
-import { serverOptions } from "../src/server/options.ts";
+import { configOf } from "./given.ts";
 
 interface Node extends KubeObject {
   spec?: { taints?: { key: string; value?: string; effect: string }[] };
@@ -28,8 +27,7 @@ it("a server is a node of its cluster with the user's labels and taints, and wit
     "node-password-file": join(dataDir, "password"),
     "datastore-listen-address": "",
   };
-  const values = new Map(Object.entries(flags).map(([name, value]) => [name, [value]]));
-  const config = await serverConfig(resolveOptions(serverOptions, [{ from: "the test", values }]));
+  const config = await configOf(flags);
   const server = new Server(config, withDefaults(), () => {});
   onTestFinished(async () => {
     await server.stop();

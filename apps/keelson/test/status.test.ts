@@ -4,15 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createAgent } from "@keelson/agent";
 import { freePort } from "@keelson/conformance";
-import { resolveOptions, withDefaults } from "@keelson/service";
+import { withDefaults } from "@keelson/service";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Server } from "../src/server/compose.ts";
-import { serverConfig } from "../src/server/config.ts";
-import { serverOptions } from "../src/server/options.ts";
 import type { HostStatus } from "../src/status/ask-status.ts";
 import { statusCommand } from "../src/status/command.ts";
 import { serverProblems } from "../src/status/server-problems.ts";
 import type { ServerStatus } from "../src/status/server-status.ts";
+import { configOf, runCommand } from "./given.ts";
 
 let directory: string;
 
@@ -21,16 +20,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-async function status(dataDir: string, output = "text"): Promise<{ code: number; text: string }> {
-  const lines: string[] = [];
-  const values = new Map([
-    ["data-dir", [dataDir]],
-    ["output", [output]],
-  ]);
-  const options = resolveOptions(statusCommand.options, [{ from: "the test", values }]);
-  const code = await statusCommand.run({ options, args: [], print: (line) => lines.push(line) });
-  return { code, text: lines.join("\n") };
-}
+const status = (dataDir: string, output = "text") => runCommand(statusCommand, { "data-dir": dataDir, output });
 
 async function hostStatus(dataDir: string): Promise<HostStatus> {
   return JSON.parse((await status(dataDir, "json")).text) as HostStatus;
@@ -48,8 +38,7 @@ async function startServer(dataDir: string): Promise<{ server: Server; url: stri
     "disable-agent": "true",
     token: "a-cluster-secret",
   };
-  const values = new Map(Object.entries(flags).map(([name, value]) => [name, [value]]));
-  const config = await serverConfig(resolveOptions(serverOptions, [{ from: "the test", values }]));
+  const config = await configOf(flags);
   const server = new Server(config, withDefaults(), () => {});
   await server.start();
   return { server, url: `https://127.0.0.1:${port}` };

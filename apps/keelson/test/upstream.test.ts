@@ -3,12 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePorts } from "@keelson/conformance";
 import { createKubeClient } from "@keelson/kube-client";
-import { resolveOptions, withDefaults } from "@keelson/service";
+import { withDefaults } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Server } from "../src/server/compose.ts";
-import { serverConfig } from "../src/server/config.ts";
-import { serverOptions } from "../src/server/options.ts";
 import { apiserverFlags, egressSelectorConfig, type UpstreamFacts } from "../src/upstream/arguments.ts";
+import { configOf } from "./given.ts";
 
 const facts: UpstreamFacts = {
   tls: (file) => `/tls/${file}`,
@@ -82,8 +81,7 @@ describe("a server that runs an upstream kube-apiserver", () => {
       "kube-apiserver-port": String(upstream),
       "kube-apiserver-arg": `record-flags=${join(directory, "flags.json")}`,
     };
-    const values = new Map(Object.entries(flags).map(([name, value]) => [name, [value]]));
-    const config = await serverConfig(resolveOptions(serverOptions, [{ from: "the test", values }]));
+    const config = await configOf(flags);
     server = new Server(config, withDefaults(), () => {});
     await server.start();
   }, 60_000);

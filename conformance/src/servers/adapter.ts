@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { DatastoreConfig } from "@keelson/datastore";
 import { type DataDirectory, makeDataDirectory } from "./data-directory.ts";
 import type { DatabaseServer, DatabaseServerOptions } from "./database-server.ts";
+import { startEtcd } from "./etcd.ts";
 import { startMariadb } from "./mariadb.ts";
 import { startPostgres } from "./postgres.ts";
 import { freePort, ServerProcess } from "./server-process.ts";
@@ -59,5 +60,29 @@ export async function startBackend(backend: Backend, options: DatabaseServerOpti
     database,
     freshEndpoint: () => database.endpoint(`store_${stores++}`),
     close: () => database.close(),
+  };
+}
+
+/** A server of etcd's API, whichever it is. */
+export interface ApiServer {
+  url: string;
+  close(): Promise<void>;
+}
+
+/** The two that a client's behaviour is compared on, by name: Debian's etcd, and the adapter on a SQLite file of its own. */
+export const comparedServers: readonly [name: string, start: () => Promise<ApiServer>][] = [
+  ["etcd", startEtcd],
+  ["the adapter", startSqliteAdapter],
+];
+
+async function startSqliteAdapter(): Promise<ApiServer> {
+  const store = await startBackend("sqlite");
+  const adapter = await startAdapter(store.freshEndpoint());
+  return {
+    url: adapter.url,
+    close: async () => {
+      await adapter.process.stop();
+      await store.close();
+    },
   };
 }

@@ -12,6 +12,11 @@ import {
   generateEcKey,
   serverCertificates,
 } from "@keelson/pki";
+import { parseDbInfo } from "../../src/etcd/db-info.ts";
+import { createEmbeddedEtcd, type EmbeddedEtcd } from "../../src/etcd/embedded-etcd.ts";
+
+/** Elections as quick as one machine allows. */
+export const fast = { heartbeatIntervalMs: 50, electionTimeoutMs: 500 };
 
 export function hasProgram(name: string): boolean {
   try {
@@ -78,6 +83,25 @@ export class TestCluster {
     }
     const ports = { clientPort: await freePort(), peerPort: await freePort(), metricsPort: await freePort() };
     return { dataDir, nodeName, address: "127.0.0.1", ...ports };
+  }
+
+  /**
+   * Starts members one after the other: the first makes the cluster, the others join it. Each goes into `servers` and `etcds`
+   * before it starts, so that a failed start can be cleaned up.
+   */
+  async startMembers(names: readonly string[], servers: TestServer[], etcds: EmbeddedEtcd[]): Promise<void> {
+    for (const name of names) {
+      const server = await this.server(name);
+      servers.push(server);
+      const through = etcds[0];
+      const origin =
+        through === undefined
+          ? { kind: "init" as const }
+          : { kind: "join" as const, members: async () => parseDbInfo(await through.dbInfo()) };
+      const etcd = createEmbeddedEtcd({ ...server, ...fast, origin });
+      etcds.push(etcd);
+      await etcd.start();
+    }
   }
 
   async remove(): Promise<void> {

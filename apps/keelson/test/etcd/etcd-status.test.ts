@@ -2,15 +2,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "@keelson/conformance";
-import { resolveOptions, withDefaults } from "@keelson/service";
+import { withDefaults } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { CommandModule } from "../../src/cli/command.ts";
 import { removeCommand } from "../../src/etcd/member-commands.ts";
 import { Server } from "../../src/server/compose.ts";
-import { serverConfig } from "../../src/server/config.ts";
-import { serverOptions } from "../../src/server/options.ts";
 import type { HostStatus } from "../../src/status/ask-status.ts";
 import { statusCommand } from "../../src/status/command.ts";
+import { configOf, runCommand } from "../given.ts";
 import { hasProgram } from "./etcd-fixture.ts";
 
 interface Host {
@@ -22,13 +20,7 @@ interface Host {
   metrics: number;
 }
 
-async function run(command: CommandModule, flags: Record<string, string>, args: string[] = []): Promise<string> {
-  const values = new Map(Object.entries(flags).map(([name, value]) => [name, [value]]));
-  const options = resolveOptions(command.options, [{ from: "the test", values }]);
-  const lines: string[] = [];
-  await command.run({ options, args, print: (line) => lines.push(line) });
-  return lines.join("\n");
-}
+const run = async (...what: Parameters<typeof runCommand>): Promise<string> => (await runCommand(...what)).text;
 
 describe.skipIf(!hasProgram("etcd"))("keelson status with embedded etcd", { timeout: 60_000 }, () => {
   let directory: string;
@@ -66,8 +58,7 @@ describe.skipIf(!hasProgram("etcd"))("keelson status with embedded etcd", { time
       token: "a-cluster-secret",
       ...flags,
     };
-    const values = new Map(Object.entries(given).map(([name, value]) => [name, [value]]));
-    const config = await serverConfig(resolveOptions(serverOptions, [{ from: "the test", values }]));
+    const config = await configOf(given);
     return new Server(config, withDefaults(), () => {});
   }
 

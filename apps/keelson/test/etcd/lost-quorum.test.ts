@@ -1,13 +1,11 @@
 import { createLogger, ManualClock } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connectEtcd } from "../../src/etcd/connect.ts";
-import { parseDbInfo } from "../../src/etcd/db-info.ts";
 import { createEmbeddedEtcd, type EmbeddedEtcd } from "../../src/etcd/embedded-etcd.ts";
 import { etcdLayout } from "../../src/etcd/layout.ts";
 import { LeaderDuties } from "../../src/etcd/leader-duties.ts";
-import { hasProgram, TestCluster, type TestServer } from "./etcd-fixture.ts";
+import { fast, hasProgram, TestCluster, type TestServer } from "./etcd-fixture.ts";
 
-const fast = { heartbeatIntervalMs: 50, electionTimeoutMs: 500 };
 const names = ["server-1", "server-2"];
 const lines: string[] = [];
 const log = createLogger({ name: "test", destination: { write: (line) => lines.push(line) } });
@@ -25,17 +23,7 @@ describe.skipIf(!hasProgram("etcd"))("of two servers with embedded etcd, one is 
 
   beforeAll(async () => {
     cluster = await TestCluster.create();
-    for (const name of names) {
-      servers.push(await cluster.server(name));
-      const through = etcds[0];
-      const origin =
-        through === undefined
-          ? { kind: "init" as const }
-          : { kind: "join" as const, members: async () => parseDbInfo(await through.dbInfo()) };
-      const etcd = createEmbeddedEtcd({ ...servers.at(-1)!, ...fast, origin });
-      etcds.push(etcd);
-      await etcd.start();
-    }
+    await cluster.startMembers(names, servers, etcds);
   }, 90_000);
 
   afterAll(async () => {

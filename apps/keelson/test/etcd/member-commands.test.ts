@@ -1,27 +1,21 @@
-import { resolveOptions } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { CommandModule } from "../../src/cli/command.ts";
-import { parseDbInfo } from "../../src/etcd/db-info.ts";
-import { createEmbeddedEtcd, type EmbeddedEtcd } from "../../src/etcd/embedded-etcd.ts";
+import type { EmbeddedEtcd } from "../../src/etcd/embedded-etcd.ts";
 import { listCommand, removeCommand } from "../../src/etcd/member-commands.ts";
 import type { MemberView } from "../../src/etcd/member-health.ts";
+import { runCommand } from "../given.ts";
 import { hasProgram, TestCluster, type TestServer } from "./etcd-fixture.ts";
 
-const fast = { heartbeatIntervalMs: 50, electionTimeoutMs: 500 };
 const names = ["server-1", "server-2", "server-3"];
 
 async function run(
   command: CommandModule,
   server: TestServer,
   args: string[] = [],
-  flags: object = {},
+  flags: Record<string, string> = {},
 ): Promise<string> {
   const given = { "data-dir": server.dataDir, "etcd-client-port": String(server.clientPort), ...flags };
-  const values = new Map(Object.entries(given).map(([name, value]) => [name, [String(value)]]));
-  const options = resolveOptions(command.options, [{ from: "the test", values }]);
-  const lines: string[] = [];
-  await command.run({ options, args, print: (line) => lines.push(line) });
-  return lines.join("\n");
+  return (await runCommand(command, given, args)).text;
 }
 
 describe.skipIf(!hasProgram("etcd"))("keelson etcd member", { timeout: 60_000 }, () => {
@@ -31,18 +25,7 @@ describe.skipIf(!hasProgram("etcd"))("keelson etcd member", { timeout: 60_000 },
 
   beforeAll(async () => {
     cluster = await TestCluster.create();
-    for (const name of names) {
-      const server = await cluster.server(name);
-      servers.push(server);
-      const through = etcds[0];
-      const origin =
-        through === undefined
-          ? { kind: "init" as const }
-          : { kind: "join" as const, members: async () => parseDbInfo(await through.dbInfo()) };
-      const etcd = createEmbeddedEtcd({ ...server, ...fast, origin });
-      etcds.push(etcd);
-      await etcd.start();
-    }
+    await cluster.startMembers(names, servers, etcds);
   }, 90_000);
 
   afterAll(async () => {
@@ -78,7 +61,7 @@ describe.skipIf(!hasProgram("etcd"))("keelson etcd member", { timeout: 60_000 },
 
   test("without a quorum it says so, and who is missing", async () => {
     await etcds[1]!.stop();
-    await expect(run(removeCommand, servers[0]!, ["server-2"], { force: true })).rejects.toMatchObject({
+    await expect(run(removeCommand, servers[0]!, ["server-2"], { force: "true" })).rejects.toMatchObject({
       code: "etcd/no-quorum",
       message: expect.stringContaining(etcds[1]!.memberName),
     });

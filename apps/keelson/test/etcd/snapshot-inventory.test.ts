@@ -3,14 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "@keelson/conformance";
 import { createKubeClient, isNotFound, type KubeClient, type KubeObject, resources } from "@keelson/kube-client";
-import { resolveOptions, silentLogger, withDefaults } from "@keelson/service";
+import { silentLogger, withDefaults } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { runCommandLine } from "../../src/cli/run.ts";
 import { readClusterAccess } from "../../src/cluster/kubeconfig.ts";
 import { commands } from "../../src/commands.ts";
 import { Server } from "../../src/server/compose.ts";
-import { serverConfig } from "../../src/server/config.ts";
-import { serverOptions } from "../../src/server/options.ts";
+import { configOf } from "../given.ts";
 import { hasProgram } from "./etcd-fixture.ts";
 import { TestBucket } from "./s3-fixture.ts";
 
@@ -39,8 +38,7 @@ describe.skipIf(!hasProgram("etcd"))("the inventory of snapshots", { timeout: 60
       "etcd-peer-port": String(await freePort()),
       "etcd-metrics-port": String(await freePort()),
     };
-    const values = new Map(Object.entries(flags).map(([name, value]) => [name, [value]]));
-    const config = await serverConfig(resolveOptions(serverOptions, [{ from: "the test", values }]));
+    const config = await configOf(flags);
     server = new Server(config, { ...withDefaults(), log: silentLogger }, () => {});
     await server.start();
     kube = createKubeClient(await readClusterAccess(config.kubeconfig.path, dataDir));

@@ -5,14 +5,13 @@ import { join } from "node:path";
 import { freePort } from "@keelson/conformance";
 import { createEtcdClient, type EtcdClient } from "@keelson/etcd-client";
 import { createKubeClient, type KubeClient, resources } from "@keelson/kube-client";
-import { createLogger, type Logger, resolveOptions, withDefaults } from "@keelson/service";
+import { createLogger, type Logger, withDefaults } from "@keelson/service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readClusterAccess } from "../../src/cluster/kubeconfig.ts";
 import { localClientUrl } from "../../src/etcd/config.ts";
 import { etcdLayout } from "../../src/etcd/layout.ts";
 import { Server } from "../../src/server/compose.ts";
-import { serverConfig } from "../../src/server/config.ts";
-import { serverOptions } from "../../src/server/options.ts";
+import { configOf } from "../given.ts";
 import { hasProgram } from "./etcd-fixture.ts";
 
 const manyKeys = 12_000;
@@ -53,8 +52,7 @@ describe.skipIf(!hasProgram("etcd"))(
         token: "a-cluster-secret",
         ...flags,
       };
-      const values = new Map(Object.entries(given).map(([name, value]) => [name, [value]]));
-      const config = await serverConfig(resolveOptions(serverOptions, [{ from: "the test", values }]));
+      const config = await configOf(given);
       server = new Server(config, withDefaults(log === undefined ? {} : { log }), () => {});
       await server.start();
     }
