@@ -50,7 +50,7 @@ describe.skipIf(inject("noEngine") !== "")("docker compose up", () => {
    * Brings a profile up and resolves, when both agents are Ready, to how long that took in milliseconds. An agent's container
    * that was made anew is another host: the Nodes of those that are `gone` stay, and look Ready until their Leases end.
    */
-  async function up(wanted: string, holder: string, gone: Iterable<string> = []): Promise<number> {
+  async function up(wanted: string, holder: string, gone: readonly string[] = []): Promise<number> {
     profile = wanted;
     const startedAtMs = Date.now();
     await compose("up", "--detach", "--no-build");
@@ -114,9 +114,9 @@ describe.skipIf(inject("noEngine") !== "")("docker compose up", () => {
     await compose("down", "-v", "--remove-orphans");
     await up("embedded-etcd", "server-1");
     await kubectl("create", "configmap", "kept");
-    const before = await nodes();
+    const before = [...(await nodes()).keys()];
     await compose("down");
-    await up("embedded-etcd", "server-1", before.keys());
+    await up("embedded-etcd", "server-1", before);
     expect((await kubectl("get", "configmap", "kept", "-o", "name")).trim()).toBe("configmap/kept");
   });
 });
