@@ -14,7 +14,7 @@ const facts: UpstreamFacts = {
   kubeconfig: (name) => `/cred/${name}.kubeconfig`,
   port: 6444,
   advertiseAddress: "192.0.2.1",
-  etcd: { endpoints: ["unix:///kine.sock"] },
+  etcd: { endpoints: ["unix://kine.sock"] },
   serviceCidrs: ["10.43.0.0/16"],
   clusterCidrs: ["10.42.0.0/16"],
   nodePortRange: "30000-32767",
@@ -27,7 +27,7 @@ describe("the flags of an upstream program", () => {
     expect(apiserverFlags(facts)).toMatchObject({
       "bind-address": "127.0.0.1",
       "requestheader-allowed-names": "system:auth-proxy",
-      "etcd-servers": "unix:///kine.sock",
+      "etcd-servers": "unix://kine.sock",
       "endpoint-reconciler-type": "none",
       "egress-selector-config-file": "/etc/egress.yaml",
     });
@@ -46,8 +46,11 @@ describe("the flags of an upstream program", () => {
 const program = `#!/usr/bin/env node
 const { readFileSync, writeFileSync } = require("node:fs");
 const { createServer } = require("node:https");
+const { connect } = require("node:net");
 const flags = Object.fromEntries(process.argv.slice(2).map((flag) => /^--([^=]+)=(.*)$/s.exec(flag).slice(1)));
 writeFileSync(flags["record-flags"], JSON.stringify(flags));
+// Its first step is to dial the host in the URL of its datastore.
+connect({ path: new URL(flags["etcd-servers"]).host }).on("error", (error) => { throw error; }).on("connect", function () { this.destroy(); });
 const read = (name) => readFileSync(flags[name]);
 createServer(
   { cert: read("tls-cert-file"), key: read("tls-private-key-file"), ca: [read("client-ca-file"), read("requestheader-client-ca-file")], requestCert: true },

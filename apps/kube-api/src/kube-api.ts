@@ -18,13 +18,15 @@ import { Authorizer } from "./auth/authorizer.ts";
 import { BootstrapTokens } from "./auth/bootstrap-tokens.ts";
 import { NodeRestriction } from "./auth/node-restriction.ts";
 import { ServiceAccountTokens } from "./auth/service-account-tokens.ts";
-import { type Advertised, ApiEndpoints } from "./controllers/api-endpoints.ts";
+import { ApiEndpoints } from "./controllers/api-endpoints.ts";
 import { ClusterIps } from "./controllers/cluster-ips.ts";
 import { Compactor } from "./controllers/compactor.ts";
 import { createEssentials } from "./controllers/essentials.ts";
 import { GarbageCollector } from "./controllers/garbage-collector.ts";
+import { type Advertised, LiveServers } from "./controllers/live-servers.ts";
 import { Namespaces } from "./controllers/namespaces.ts";
 import { NodeHealth } from "./controllers/node-health.ts";
+import { StoredEndpoints } from "./controllers/stored-endpoints.ts";
 import { Discovery } from "./discovery/discovery.ts";
 import { OpenApi } from "./discovery/openapi.ts";
 import { apiErrors, toApiError } from "./http/api-error.ts";
@@ -163,7 +165,11 @@ class KubeApiService implements KubeApi {
     if (advertise !== undefined) {
       await this.#lifecycle.run(
         "API endpoints",
-        new ApiEndpoints(this.#context, advertise, this.#clusterIps.first, log),
+        new ApiEndpoints(
+          new LiveServers(this.#etcd, advertise),
+          new StoredEndpoints(this.#context, advertise, this.#clusterIps.first),
+          { clock, log },
+        ),
       );
     }
     await this.#lifecycle.run("namespaces", new Namespaces(this.#context, log));

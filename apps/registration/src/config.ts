@@ -23,7 +23,7 @@ export interface RegistrationConfig {
   /** `--tls-san-security` (true). */
   tlsSanSecurity?: boolean;
   cluster?: Partial<ClusterSettings>;
-  /** URL in the components' kubeconfigs (the gateway on loopback). */
+  /** URL in the components' kubeconfigs (the gateway on loopback): an upstream kube-apiserver's own, which is up before it. */
   apiServerUrl?: string;
   /** The password file of the agent on this host, if one runs here. */
   nodePasswordFile?: string;

@@ -105,9 +105,12 @@ export class Upstreams {
   }
 }
 
+/** With a user, as all that comes with the front proxy's certificate has one: kube-apiserver logs an error where it has not. */
+const livenessHeaders = ["Host", "kubernetes", "X-Remote-User", "system:auth-proxy"];
+
 function answers(upstream: Upstream): Promise<void> {
   return new Promise((resolve, reject) => {
-    const outgoing = upstream.request({ method: "GET", path: "/livez", headers: ["Host", "kubernetes"] });
+    const outgoing = upstream.request({ method: "GET", path: "/livez", headers: livenessHeaders });
     outgoing.once("error", reject);
     outgoing.once("response", (answer) => {
       answer.resume();

@@ -133,6 +133,7 @@ export class Server implements Service {
         sharedDatastore: part.sharesIdentity,
         ...(joinUrl === undefined ? {} : { joinUrl }),
         kube: this.#kubeApi.address,
+        ...("server" in this.#kubeApi.address ? { apiServerUrl: this.#kubeApi.address.server } : {}),
         etcd: part.client,
       },
       this.#part("registration"),

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative, resolve } from "node:path";
 import type { KubeApiTarget } from "@keelson/gateway";
 import { createApiEndpoints, createKubeApi } from "@keelson/kube-api";
 import type { KubeClientOptions } from "@keelson/kube-client";
@@ -11,7 +11,7 @@ import type { DatastorePart } from "./datastore-part.ts";
 
 /** The Kubernetes API of a server: the embedded one, or an upstream kube-apiserver that we run. */
 export interface KubeApiPart {
-  /** How registration finds it, before there is a certificate to show. */
+  /** How registration finds it, before there is a certificate to show; where it has a URL, its components go there too. */
   readonly address: { socketPath: string } | { server: string };
   start(lifecycle: Lifecycle, registration: Registration, datastore: DatastorePart): Promise<void>;
   /** How the gateway reaches it, once registration has certificates. */
@@ -81,7 +81,7 @@ function embeddedPart(config: ServerConfig, gatewayUrl: string, deps: Dependenci
 }
 
 function upstreamPart(config: ServerConfig, path: string, gatewayUrl: string, deps: Dependencies): KubeApiPart {
-  const { values, dataDir, advertise } = config;
+  const { values, advertise } = config;
   const server = `https://127.0.0.1:${values["kube-apiserver-port"]}`;
   const administrator = async (registration: Registration): Promise<KubeClientOptions> => ({
     server,
@@ -99,44 +99,61 @@ function upstreamPart(config: ServerConfig, path: string, gatewayUrl: string, de
       const { UpstreamKubernetes } = await import("../upstream/upstream-kubernetes.ts");
       const program = (name: "kube-controller-manager" | "kube-scheduler") => {
         const programPath = values[`${name}-path`];
-        return programPath === undefined ? undefined : { path: programPath, args: values[`${name}-arg`] };
+        return programPath === undefined ? undefined : { path: commandPath(programPath), args: values[`${name}-arg`] };
       };
       const upstream = new UpstreamKubernetes(
         {
           programs: {
-            apiserver: { path, args: values["kube-apiserver-arg"] },
+            apiserver: { path: commandPath(path), args: values["kube-apiserver-arg"] },
             controllerManager: program("kube-controller-manager"),
             scheduler: program("kube-scheduler"),
           },
           facts: upstreamFacts(config, registration, datastore),
           gatewayUrl,
           client: () => administrator(registration),
-          runDirectory: join(dataDir, "server"),
+          runDirectory: serverDirectory(config),
         },
         deps,
       );
       await lifecycle.run("upstream Kubernetes", upstream);
-      const endpoints = { etcd: datastore.client, advertise, serviceCidr: values["service-cidr"][0]! };
+      const endpoints = { etcd: datastore.client, kubeApi: await administrator(registration), advertise };
       await lifecycle.run("API endpoints", createApiEndpoints(endpoints, deps));
     },
   };
 }
 
 function upstreamFacts(config: ServerConfig, { paths }: Registration, datastore: DatastorePart): UpstreamFacts {
-  const { values, dataDir, advertise } = config;
+  const { values, advertise } = config;
+  const directory = serverDirectory(config);
   return {
     tls: (file) => join(paths.tls, file),
     kubeconfig: (name) => paths.kubeconfig(name),
     port: values["kube-apiserver-port"],
     advertiseAddress: advertise.address,
-    etcd: { endpoints: datastore.client.endpoints, ...datastore.files },
+    etcd: { endpoints: datastore.client.endpoints.map((url) => socketBelow(directory, url)), ...datastore.files },
     serviceCidrs: values["service-cidr"],
     clusterCidrs: values["cluster-cidr"],
     nodePortRange: values["service-node-port-range"],
     clusterDomain: values["cluster-domain"],
     egressConfigFile:
-      values["egress-selector-mode"] === "disabled"
-        ? undefined
-        : join(dataDir, "server", "etc", "egress-selector-config.yaml"),
+      values["egress-selector-mode"] === "disabled" ? undefined : join(directory, "etc", "egress-selector-config.yaml"),
   };
+}
+
+/** Where the upstream programs run. */
+function serverDirectory({ dataDir }: ServerConfig): string {
+  return join(dataDir, "server");
+}
+
+/** A program as its user meant it before it runs in another folder: a path from here, or a name in PATH. */
+function commandPath(path: string): string {
+  return path.includes("/") ? resolve(path) : path;
+}
+
+/**
+ * A socket's URL as kube-apiserver takes it: before it starts it dials the URL's host and forgets its path, so the socket has to
+ * be named from the folder that it runs in.
+ */
+function socketBelow(directory: string, url: string): string {
+  return url.startsWith("unix://") ? `unix://${relative(directory, url.slice("unix://".length))}` : url;
 }

@@ -35,7 +35,7 @@ export class UpstreamKubernetes implements Service {
   readonly #deps: Dependencies;
   readonly #lifecycle: Lifecycle;
 
-  /** `client` is asked for credentials with which readiness is read; `runDirectory` holds process ids. */
+  /** `client` is asked for credentials with which readiness is read; the programs run in `runDirectory`, which holds their process ids. */
   constructor(
     options: {
       programs: UpstreamPrograms;
@@ -91,7 +91,8 @@ export class UpstreamKubernetes implements Service {
 
   async #run(name: string, command: string, args: readonly string[], ready?: () => Promise<void>): Promise<void> {
     const pidFile = `${this.#runDirectory}/${name}.pid`;
-    const options = { name, command, args, pidFile, startTimeoutMs, ...(ready === undefined ? {} : { ready }) };
+    const cwd = this.#runDirectory;
+    const options = { name, command, args, cwd, pidFile, startTimeoutMs, ...(ready === undefined ? {} : { ready }) };
     try {
       await this.#lifecycle.run(name, new SupervisedChild(options, this.#deps));
     } catch (cause) {

@@ -1,16 +1,16 @@
 import { createEtcdClient, type EtcdTlsSource } from "@keelson/etcd-client";
+import { createKubeClient, type KubeClientOptions } from "@keelson/kube-client";
 import { type Dependencies, type Service, withDefaults } from "@keelson/service";
-import { KindCatalog } from "../kinds/catalog.ts";
-import { ObjectStore } from "../storage/object-store.ts";
-import { TtlLeases } from "../storage/ttl-leases.ts";
-import { type Advertised, ApiEndpoints } from "./api-endpoints.ts";
-import { ClusterIps } from "./cluster-ips.ts";
+import { ApiEndpoints } from "./api-endpoints.ts";
+import { type Advertised, LiveServers } from "./live-servers.ts";
+import { UpstreamEndpoints } from "./upstream-endpoints.ts";
 
 export interface ApiEndpointsConfig {
   etcd: { endpoints: readonly string[]; tls?: EtcdTlsSource };
+  /** The kube-apiserver, as one who may write endpoints. */
+  kubeApi: KubeClientOptions;
   /** Where agents reach this server. */
   advertise: Advertised;
-  serviceCidr: string;
 }
 
 /**
@@ -18,16 +18,15 @@ export interface ApiEndpointsConfig {
  * the gateway instead of the gateway's.
  */
 export function createApiEndpoints(config: ApiEndpointsConfig, deps?: Partial<Dependencies>): Service {
-  const { log, clock } = withDefaults(deps);
   const etcd = createEtcdClient(config.etcd);
-  const catalog = new KindCatalog();
-  const store = new ObjectStore(etcd, new TtlLeases(etcd, clock));
-  const serviceIp = new ClusterIps(store, catalog, config.serviceCidr).first;
-  const endpoints = new ApiEndpoints({ catalog, store, clock }, config.advertise, serviceIp, log);
+  const client = createKubeClient({ ...config.kubeApi, userAgent: "keelson-endpoints" });
+  const servers = new LiveServers(etcd, config.advertise);
+  const endpoints = new ApiEndpoints(servers, new UpstreamEndpoints(client, config.advertise), withDefaults(deps));
   return {
     start: () => endpoints.start(),
     async stop() {
       await endpoints.stop();
+      client.close();
       etcd.close();
     },
   };
