@@ -79,8 +79,9 @@ export class Membership implements Service {
           hostSocket: hostContainerdSocket,
           healthzPort: portArgument(kubelet.args, "healthz-port", standardHealthzPort),
           layout,
-          kubeletArguments: (runtimeEndpoint) =>
+          kubeletArguments: (runtimeEndpoint, minorVersion) =>
             kubeletArguments({
+              minorVersion,
               nodeName,
               nodeIps,
               labels,

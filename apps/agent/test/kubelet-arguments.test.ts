@@ -11,6 +11,7 @@ test("the kubelet's flags, with the user's in place of ours", () => {
     layout: new AgentLayout("/data"),
     config: { ClusterDNS: "10.43.0.10", ClusterDNSs: ["10.43.0.10"], ClusterDomain: "cluster.local", DisableCCM: true },
     runtimeEndpoint: "unix:///run/containerd/containerd.sock",
+    minorVersion: 31,
     extra: ["fail-swap-on=true", "port=10251", "--v=4"],
   });
   expect(flags).toEqual([
@@ -43,4 +44,23 @@ test("the kubelet's flags, with the user's in place of ours", () => {
   expect(portArgument(["healthz-port=1"], "port", 10_250)).toBe(10_250);
   expect(boundAddress(["address=192.0.2.7"])).toBe("192.0.2.7");
   expect(boundAddress(["address=0.0.0.0"])).toBeUndefined();
+});
+
+test("a kubelet that would take Docker for its runtime is told not to", () => {
+  const runtimeFlags = (minorVersion: number | undefined): string[] =>
+    kubeletArguments({
+      nodeName: "node-a",
+      nodeIps: [],
+      labels: {},
+      taints: [],
+      layout: new AgentLayout("/data"),
+      config: { ClusterDNS: "", ClusterDNSs: [], ClusterDomain: "cluster.local", DisableCCM: true },
+      runtimeEndpoint: "unix:///containerd.sock",
+      minorVersion,
+      extra: [],
+    }).filter((flag) => flag.startsWith("--container-runtime"));
+  const endpoint = "--container-runtime-endpoint=unix:///containerd.sock";
+  expect(runtimeFlags(23)).toEqual(["--container-runtime=remote", endpoint]);
+  expect(runtimeFlags(24)).toEqual([endpoint]);
+  expect(runtimeFlags(undefined)).toEqual([endpoint]);
 });

@@ -34,6 +34,10 @@ afterEach(async () => {
 async function standIn(path: string): Promise<void> {
   const program = `#!${process.execPath}
 const fs = require("node:fs");
+if (process.argv[2] === "--version") {
+  console.log("Kubernetes v1.23.17");
+  process.exit();
+}
 fs.appendFileSync(${JSON.stringify(join(directory, "starts"))}, JSON.stringify({ pid: process.pid, args: process.argv.slice(2) }) + "\\n");
 console.error("E1122 03:04:05.000000 1 server.go:1] the stand-in starts");
 require("node:http").createServer((req, res) => res.end("ok")).listen(${healthzPort}, "127.0.0.1");
@@ -87,8 +91,8 @@ require("node:net").createServer().listen(at);
     const created = new NodeRuntime(
       {
         kubeletPath: join(directory, "kubelet"),
-        kubeletArguments: (endpoint) => {
-          flags.push(endpoint);
+        kubeletArguments: (endpoint, minorVersion) => {
+          flags.push(endpoint, String(minorVersion));
           return [];
         },
         runtimeEndpoint: undefined,
@@ -107,7 +111,7 @@ require("node:net").createServer().listen(at);
     await writeFile(socket, "");
     const { runtime: running, flags } = await runtime(socket);
     await expect.poll(() => running.status.state).toBe("ready");
-    expect(flags).toEqual([`unix://${socket}`]);
+    expect(flags).toEqual([`unix://${socket}`, "23"]);
     await running.stop();
   });
 
@@ -115,7 +119,7 @@ require("node:net").createServer().listen(at);
     const { runtime: running, flags, layout } = await runtime(join(directory, "no.sock"));
     await expect.poll(() => running.status.state, { timeout: 10_000 }).toBe("ready");
     const own = join(layout.root, "containerd", "containerd.sock");
-    expect(flags).toEqual([`unix://${own}`]);
+    expect(flags).toEqual([`unix://${own}`, "23"]);
     expect(await readFile(join(layout.root, "containerd.pid"), "utf8")).toMatch(/^\d+ \d+\n$/);
     await running.stop();
     await expect(readFile(join(layout.root, "containerd.pid"))).rejects.toThrow("ENOENT");

@@ -12,13 +12,18 @@ export interface KubeletInput {
   config: Pick<ServerConfig, "ClusterDNS" | "ClusterDNSs" | "ClusterDomain" | "DisableCCM">;
   /** `unix:///run/containerd/containerd.sock` */
   runtimeEndpoint: string;
+  /** 31 for Kubernetes v1.31; undefined is treated as current. */
+  minorVersion: number | undefined;
   /** `--kubelet-arg`; see {@link componentArguments}. */
   extra: readonly string[];
 }
 
-/** The flags K3s gives its kubelet, for an external runtime and a current kubelet, in alphabetical order. */
+/** Up to here a kubelet takes a Docker for its runtime unless told otherwise; later ones do not know the word. */
+const lastWithDocker = 23;
+
+/** The flags K3s gives its kubelet, for an external runtime, in alphabetical order. */
 export function kubeletArguments(input: KubeletInput): string[] {
-  const { layout, config, nodeIps } = input;
+  const { layout, config, nodeIps, minorVersion = Number.POSITIVE_INFINITY } = input;
   const dns = config.ClusterDNSs?.length ? config.ClusterDNSs.join(",") : config.ClusterDNS;
   const taints = input.taints.map(({ key, value = "", effect }) => `${key}=${value}:${effect}`);
   const flags: [name: string, value: string | undefined][] = [
@@ -30,6 +35,7 @@ export function kubeletArguments(input: KubeletInput): string[] {
     ["cloud-provider", config.DisableCCM ? undefined : "external"],
     ["cluster-dns", dns === "" ? undefined : dns],
     ["cluster-domain", config.ClusterDomain],
+    ["container-runtime", minorVersion <= lastWithDocker ? "remote" : undefined],
     ["container-runtime-endpoint", input.runtimeEndpoint],
     ["eviction-hard", "imagefs.available<5%,nodefs.available<5%"],
     ["eviction-minimum-reclaim", "imagefs.available=10%,nodefs.available=10%"],

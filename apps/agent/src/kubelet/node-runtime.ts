@@ -11,6 +11,7 @@ import {
   sleep,
 } from "@keelson/service";
 import type { AgentLayout } from "../layout.ts";
+import { kubeletMinorVersion } from "./kubelet-version.ts";
 
 /** Where a distribution's containerd listens. */
 export const hostContainerdSocket = "/run/containerd/containerd.sock";
@@ -23,7 +24,7 @@ const healthTimeoutMs = 5_000;
 
 export interface NodeRuntimeInput {
   kubeletPath: string;
-  kubeletArguments: (runtimeEndpoint: string) => readonly string[];
+  kubeletArguments: (runtimeEndpoint: string, minorVersion: number | undefined) => readonly string[];
   /** `--container-runtime-endpoint`; left out, the host's containerd is used, or one is started. */
   runtimeEndpoint: string | undefined;
   /** Socket of the host's own containerd. */
@@ -41,6 +42,7 @@ export class NodeRuntime implements Service {
   readonly #stop = new AbortController();
   #containerd: SupervisedChild | undefined;
   #kubelet: SupervisedChild | undefined;
+  #minorVersion: number | undefined;
   #restarting = false;
   /** Why it could not be started, the last time. */
   #failure: string | undefined;
@@ -126,6 +128,7 @@ export class NodeRuntime implements Service {
 
   async #tryStart(): Promise<void> {
     try {
+      this.#minorVersion = await kubeletMinorVersion(this.#input.kubeletPath);
       this.#kubelet ??= await this.#createKubelet();
       if (this.#stop.signal.aborted) return;
       await this.#kubelet.start();
@@ -147,7 +150,7 @@ export class NodeRuntime implements Service {
       {
         name: "kubelet",
         command: kubeletPath,
-        args: () => kubeletArguments(endpoint),
+        args: () => kubeletArguments(endpoint, this.#minorVersion),
         pidFile: join(layout.root, "kubelet.pid"),
         ready: (signal) => kubeletHealthy(healthzPort, signal),
         startTimeoutMs: patienceMs,
