@@ -18,6 +18,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 30_000,
+    // What is waited for comes at once; the rest is for machines that are busy with something else.
+    expect: { poll: { timeout: 5_000 } },
     reporters:
       results === undefined ? ["default"] : ["default", ["json", { outputFile: `${results}/${project}.json` }]],
   },

@@ -14,13 +14,11 @@ bin=$(cd "$1" && pwd)
 build=$bin/build
 suite=bookworm
 
-# The host's own Debian mirror, source packages included.
-for file in /etc/apt/sources.list.d/*.sources; do
-  grep -q "^Suites:.*\b$suite\b" "$file" && grep -q 'debian' "$file" || continue
-  sed -e 's/^Types:.*/Types: deb deb-src/' -e "s/^Suites:.*/Suites: $suite/" "$file" > "$build/sources/mirror.sources"
-  break
-done
-[ -f "$build/sources/mirror.sources" ] || { echo "$0: no sources of Debian $suite in /etc/apt/sources.list.d" >&2; exit 1; }
+# The host's own Debian mirror, source packages included: the one paragraph with the suite itself, not with its updates alone.
+cat /etc/apt/sources.list.d/*.sources |
+  awk -v RS= -v suite="$suite" '$0 ~ "(^|\n)Suites: " suite "( |\n|$)" { print; exit }' |
+  sed -e 's/^Types:.*/Types: deb deb-src/' -e "s/^Suites:.*/Suites: $suite/" > "$build/sources/mirror.sources"
+[ -s "$build/sources/mirror.sources" ] || { echo "$0: no sources of Debian $suite in /etc/apt/sources.list.d" >&2; exit 1; }
 cat > "$build/apt.conf" <<EOF
 Dir::Etc::sourceparts "$build/sources";
 Dir::Etc::sourcelist "/dev/null";
@@ -32,11 +30,15 @@ export APT_CONFIG="$build/apt.conf"
 cd "$build"
 apt-get update -q
 apt-get source -q --download-only kubernetes
-apt-get download -q golang-1.19-go golang-1.19-src
+apt-get download -q golang-1.19-go golang-1.19-src golang-github-modern-go-reflect2-dev
 
-for package in golang-1.19-*.deb; do dpkg -x "$package" go; done
+for package in golang-*.deb; do dpkg -x "$package" go; done
 mkdir -p source
 tar -C source --strip-components=1 -xzf kubernetes_*.orig.tar.gz
+# The copy in the source is older than this compiler, under which it ends kube-apiserver as soon as there are custom resources.
+reflect2=github.com/modern-go/reflect2
+rm -r "source/vendor/$reflect2"
+cp -r "go/usr/share/gocode/src/$reflect2" "source/vendor/$reflect2"
 version=$(sed -n 's/^Version: .*really\([0-9.]*\)-.*/\1/p' kubernetes_*.dsc)
 cat > version <<EOF
 KUBE_GIT_COMMIT=''

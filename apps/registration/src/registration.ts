@@ -96,7 +96,12 @@ export class Registration implements Service, RegistrationClient {
     );
     this.#credentials = new CredentialStore(this.#pki.paths);
     const bootstrapTokens = new BootstrapTokenLookup(api, log);
-    this.#authenticator = new Authenticator(this.#credentials, (id) => bootstrapTokens.find(id), clock);
+    this.#authenticator = new Authenticator(
+      this.#credentials,
+      (id) => bootstrapTokens.find(id),
+      (password) => this.#tokenRotation.takesUp(password),
+      clock,
+    );
     const verified = new VerifiedCache(maxVerified);
     this.#passwords = new NodePasswords(nodePasswordOptions(config), api, verified, clock, log, (check) =>
       this.#deferred.add(check),

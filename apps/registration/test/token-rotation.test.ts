@@ -148,6 +148,26 @@ describe("rotating the server token", () => {
     expect(envelopes.values.has(bootstrapKey("first-secret"))).toBe(false);
   });
 
+  it("is missed by a server that was cut off: it refuses the old token, and takes up the new one from who shows it", async () => {
+    const envelopes = new MemoryEnvelopes();
+    const config = { token: "first-secret", sharedDatastore: true };
+    const first = await startRegistration(config, { envelopes });
+    const second = await startRegistration(config, { envelopes });
+    const outcome = async (user: string, password: string): Promise<string> =>
+      (await second.registration.authenticate(basic(user, password))).outcome;
+    envelopes.isDeaf = true;
+    await first.registration.rotateToken("second-secret");
+    envelopes.values.delete("/keelson/token-rotation");
+    expect(await outcome("node", "first-secret")).toBe("authenticated");
+    envelopes.hearAgain();
+    await expect.poll(() => outcome("node", "first-secret")).toBe("refused");
+    expect(await outcome("node", "third-secret")).toBe("refused");
+    expect(await outcome("node", "second-secret")).toBe("authenticated");
+    expect(await outcome("server", "first-secret")).toBe("refused");
+    expect(second.registration.serverToken).toBe(first.registration.serverToken);
+    expect(await readFile(second.registration.paths.token, "utf8")).toMatch(/::server:second-secret\n$/);
+  });
+
   it("is not undone by a server that missed it: the old token's envelope does not come back", async () => {
     const envelopes = new MemoryEnvelopes();
     const clock = new ManualClock();

@@ -8,6 +8,9 @@ import type { CredentialStore } from "./credentials.ts";
 /** Finds a stored bootstrap token by its id; undefined when there is none, or when the API cannot be asked. */
 export type FindBootstrapToken = (id: string) => Promise<BootstrapToken | undefined>;
 
+/** Looks closer at a password that nobody has: true when it is somebody's now. */
+export type ReconsiderPassword = (password: string) => Promise<boolean>;
+
 /** A longer header is not read: nobody's token is that long, and work before authentication is bounded. */
 const maxHeaderLength = 8_192;
 const maxCachedCertificates = 4_096;
@@ -21,14 +24,21 @@ type Attempt = { kind: "none" } | { kind: "wrong" } | { kind: "ok"; identity: Id
 export class Authenticator {
   readonly #credentials: CredentialStore;
   readonly #findBootstrapToken: FindBootstrapToken;
+  readonly #reconsider: ReconsiderPassword;
   readonly #clock: Clock;
   #trusted: readonly CertificateInfo[] = [];
   /** Verified certificates by fingerprint, oldest first: a node's connections all present the same one. */
   readonly #verified = new Map<string, { identity: Identity; notAfterMs: number }>();
 
-  constructor(credentials: CredentialStore, findBootstrapToken: FindBootstrapToken, clock: Clock) {
+  constructor(
+    credentials: CredentialStore,
+    findBootstrapToken: FindBootstrapToken,
+    reconsider: ReconsiderPassword,
+    clock: Clock,
+  ) {
     this.#credentials = credentials;
     this.#findBootstrapToken = findBootstrapToken;
+    this.#reconsider = reconsider;
     this.#clock = clock;
   }
 
@@ -58,14 +68,16 @@ export class Authenticator {
     return { kind: "none" };
   }
 
-  #tryBasic(encoded: string | undefined): Attempt {
+  async #tryBasic(encoded: string | undefined): Promise<Attempt> {
     if (encoded === undefined) return { kind: "wrong" };
     // Go's decoder is strict; what it does not read counts as no credential at all.
     if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(encoded)) return { kind: "none" };
     const text = Buffer.from(encoded, "base64").toString("utf8");
     const colon = text.indexOf(":");
     if (colon < 0) return { kind: "none" };
-    const entry = this.#credentials.check(text.slice(0, colon), text.slice(colon + 1));
+    const [name, password] = [text.slice(0, colon), text.slice(colon + 1)];
+    let entry = this.#credentials.check(name, password);
+    if (entry === undefined && (await this.#reconsider(password))) entry = this.#credentials.check(name, password);
     if (entry === undefined) return { kind: "wrong" };
     return success(entry.name, entry.groups, "basic");
   }

@@ -27,6 +27,7 @@ export class CredentialStore {
   readonly #paths: ServerPaths;
   #entries: readonly PasswdEntry[] = [];
   #caHash = "";
+  #isSuspended = false;
 
   constructor(paths: ServerPaths) {
     this.#paths = paths;
@@ -67,7 +68,22 @@ export class CredentialStore {
       const same = secretsEqual(entry.password, password);
       if (secretsEqual(entry.name, name) && same && entry.password !== "") found = entry;
     }
+    if (this.#isSuspended && found !== undefined && secretsEqual(found.password, this.serverPassword)) return undefined;
     return found;
+  }
+
+  /** Whether the server password lets nobody in, because it is not the cluster's any more. */
+  get isSuspended(): boolean {
+    return this.#isSuspended;
+  }
+
+  /** Lets nobody in by the server password, until it is replaced or found to be right. */
+  suspend(): void {
+    this.#isSuspended = true;
+  }
+
+  resume(): void {
+    this.#isSuspended = false;
   }
 
   /** `K10<hash>::server:<password>`, what the file `token` holds. */
@@ -101,6 +117,7 @@ export class CredentialStore {
   async replaceServerPassword(password: string): Promise<void> {
     const agentPassword = this.hasAgentToken ? this.#passwordFor("node") : password;
     await this.#store(password, agentPassword, this.#entries);
+    this.resume();
   }
 
   /** The text of passwd as it will be after {@link replaceServerPassword}. */

@@ -8,6 +8,7 @@ import type { ClusterBootstrap } from "../bootstrap/cluster-bootstrap.ts";
 import type { EnvelopeStore } from "../bootstrap/envelope-store.ts";
 import type { ServerPaths } from "../server-paths.ts";
 import type { CredentialStore } from "./credentials.ts";
+import { MissedRotation } from "./missed-rotation.ts";
 import { openRotationNotice, rotationNoticeKey } from "./rotation-notice.ts";
 
 const minLength = 8;
@@ -21,6 +22,7 @@ export class TokenRotation {
   readonly #paths: ServerPaths;
   readonly #log: Logger;
   readonly #shared: { store: EnvelopeStore; bootstrap: ClusterBootstrap } | undefined;
+  readonly #missed: MissedRotation | undefined;
   /** The rotation that is under way here. */
   #running: Promise<Answer<void>> | undefined;
 
@@ -34,6 +36,7 @@ export class TokenRotation {
     this.#paths = paths;
     this.#log = log;
     this.#shared = shared;
+    this.#missed = shared && new MissedRotation(shared.store, credentials, log, () => this.#running);
   }
 
   async rotate(newToken: string): Promise<Answer<void>> {
@@ -49,7 +52,7 @@ export class TokenRotation {
   /** Takes over rotations that other servers make; the returned function ends it. */
   follow(): () => void {
     if (this.#shared === undefined) return () => {};
-    return this.#shared.store.watch(rotationNoticeKey, (sealed) => {
+    const unfollow = this.#shared.store.watch(rotationNoticeKey, (sealed) => {
       void this.#apply(sealed).catch((error: unknown) => {
         this.#log.error(
           { err: error },
@@ -57,6 +60,16 @@ export class TokenRotation {
         );
       });
     });
+    this.#missed?.start();
+    return () => {
+      unfollow();
+      this.#missed?.stop();
+    };
+  }
+
+  /** Whether a password that nobody has is the token of a rotation that was missed here; then it is this server's from now on. */
+  async takesUp(password: string): Promise<boolean> {
+    return (await this.#missed?.takesUp(password)) ?? false;
   }
 
   async #answer(password: string): Promise<Answer<void>> {

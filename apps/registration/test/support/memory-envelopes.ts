@@ -52,8 +52,18 @@ export class MemoryEnvelopes implements EnvelopeStore {
   watch(prefix: string, onValue: (value: string, key: string) => void): () => void {
     const watcher = { prefix, onValue };
     this.#watchers.add(watcher);
-    for (const { key, value } of this.values.values()) if (key.startsWith(prefix)) onValue(value, key);
+    this.#tellAll(watcher);
     return () => this.#watchers.delete(watcher);
+  }
+
+  /** Watches are opened again: they hear what is there. */
+  hearAgain(): void {
+    this.isDeaf = false;
+    for (const watcher of this.#watchers) this.#tellAll(watcher);
+  }
+
+  #tellAll({ prefix, onValue }: { prefix: string; onValue: (value: string, key: string) => void }): void {
+    for (const { key, value } of this.values.values()) if (key.startsWith(prefix)) onValue(value, key);
   }
 
   #put(key: string, value: string): void {
