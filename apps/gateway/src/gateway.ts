@@ -1,7 +1,16 @@
 import { createSecureContext } from "node:tls";
 import { createKubeClient } from "@keelson/kube-client";
 import type { Answer, CaBundles, RegistrationClient } from "@keelson/protocol/supervisor";
-import { type Dependencies, Health, KeelsonError, Lifecycle, type Service, withDefaults } from "@keelson/service";
+import {
+  type Dependencies,
+  Health,
+  KeelsonError,
+  Lifecycle,
+  OpsListener,
+  type Service,
+  withDefaults,
+} from "@keelson/service";
+import { GatewayMetrics } from "./gateway-metrics.ts";
 import { Authenticator } from "./identity/authenticator.ts";
 import { PeerIdentities } from "./identity/peer-identities.ts";
 import { InFlight } from "./limits/in-flight.ts";
@@ -9,8 +18,6 @@ import { ListenerCertificate } from "./listener/listener-certificate.ts";
 import { ListenerSecret } from "./listener/listener-secret.ts";
 import { PublicPort, type PublicPortOptions } from "./listener/public-port.ts";
 import { contextOptions, type PublicPortTls } from "./listener/tls-context.ts";
-import { GatewayMetrics } from "./ops/gateway-metrics.ts";
-import { OpsListener } from "./ops/ops-listener.ts";
 import { Router } from "./router.ts";
 import { createTunnelHub, type TunnelHub, type TunnelHubOptions } from "./tunnel/index.ts";
 import { KubeApiProxy, type KubeApiProxyOptions } from "./upstream/kube-api-proxy.ts";

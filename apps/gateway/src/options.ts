@@ -1,16 +1,12 @@
 import { join } from "node:path";
-import { dataDirOption, defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
+import { dataDirOption, defineOptions, type OptionValues, opsListenOption, parseListenAddress } from "@keelson/service";
 
 /** Options of a gateway; the names are K3s's where the meaning is the same. */
 export const gatewayOptions = defineOptions({
   "bind-address": { type: "string", default: "0.0.0.0", help: "Address the public port listens on." },
   "https-listen-port": { type: "number", default: 6443, help: "Public port: supervisor API and Kubernetes API." },
   "data-dir": { ...dataDirOption, help: "Folder of the server's state." },
-  "ops-listen": {
-    type: "string",
-    placeholder: "host:port",
-    help: "Address of the gateway's own health checks and metrics, in plain HTTP; none by default.",
-  },
+  ...opsListenOption,
   "max-connections-per-address": {
     type: "number",
     default: 16_384,
@@ -33,16 +29,6 @@ export function gatewayConfig(values: OptionValues<typeof gatewayOptions>) {
     staticDirectory: join(directory, "static"),
     limits: { connectionsPerAddress: values["max-connections-per-address"] },
     drainTimeoutMs: values["drain-timeout"],
-    ...(ops === undefined ? {} : { ops: parseListen(ops) }),
+    ...(ops === undefined ? {} : { ops: parseListenAddress("ops-listen", ops) }),
   };
-}
-
-function parseListen(text: string): { host: string; port: number } {
-  const match = /^(.*):(\d{1,5})$/.exec(text);
-  if (match === null || Number(match[2]) > 65_535) {
-    throw new KeelsonError("option/invalid", `--ops-listen must be host:port, got ${JSON.stringify(text)}`, {
-      hint: "for example 127.0.0.1:9443",
-    });
-  }
-  return { host: (match[1] ?? "").replace(/^\[|\]$/g, ""), port: Number(match[2]) };
 }

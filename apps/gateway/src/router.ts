@@ -9,11 +9,11 @@ import {
   type SupervisorRoute,
 } from "@keelson/protocol/supervisor";
 import { errorCode, errorMessage, type Logger } from "@keelson/service";
+import type { GatewayMetrics } from "./gateway-metrics.ts";
 import { parseTarget } from "./http/path.ts";
 import { rawStatus, sendStatus } from "./http/status.ts";
 import type { Authenticator, KubeCaller } from "./identity/authenticator.ts";
 import type { InFlight } from "./limits/in-flight.ts";
-import type { GatewayMetrics } from "./ops/gateway-metrics.ts";
 import { type HandlerContext, handlers, type SupervisorCall, sendFailure } from "./routes/handlers.ts";
 import { websocketProblem } from "./routes/websocket-handshake.ts";
 import type { TunnelHub } from "./tunnel/index.ts";

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { tlsFromFiles } from "@keelson/etcd-client";
-import { dataDirOption, defineOptions, KeelsonError, type OptionValues } from "@keelson/service";
+import { dataDirOption, defineOptions, KeelsonError, type OptionValues, parseListenAddress } from "@keelson/service";
 import type { CreateRegistrationConfig } from "./create-registration.ts";
 
 /** Options of registration when it runs alone; the names are K3s's where the meaning is the same. */
@@ -104,7 +104,7 @@ export async function registrationConfig(values: Values): Promise<CreateRegistra
     httpsPort: values["https-listen-port"],
     tlsSans: values["tls-san"],
     tlsSanSecurity: values["tls-san-security"],
-    internalApi: parseListen(values.listen),
+    internalApi: parseListenAddress("listen", values.listen),
     sharedDatastore: endpoints.length > 0,
     kube: kubeTarget(values["kube-api"], join(dataDir, "server")),
     ...(tokens.length === 0 ? {} : { token: tokens }),
@@ -123,14 +123,6 @@ async function readToken(option: string, file: string | undefined): Promise<stri
   } catch (cause) {
     throw new KeelsonError("option/invalid", `--${option}: ${file} cannot be read`, { cause });
   }
-}
-
-function parseListen(text: string): { host: string; port: number } {
-  const match = /^(.*):(\d{1,5})$/.exec(text);
-  if (match === null || Number(match[2]) > 65_535) {
-    throw new KeelsonError("option/invalid", `--listen must be ip:port, got ${JSON.stringify(text)}`);
-  }
-  return { host: match[1]!.replace(/^\[|\]$/g, ""), port: Number(match[2]) };
 }
 
 function kubeTarget(url: string | undefined, serverDir: string): CreateRegistrationConfig["kube"] {

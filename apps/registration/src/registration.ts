@@ -14,7 +14,7 @@ import {
   type ServerConfig,
 } from "@keelson/protocol/supervisor";
 import { formatBootstrapData } from "@keelson/secret-format";
-import { Gauge, KeelsonError, type Registry, type Service } from "@keelson/service";
+import { KeelsonError, type Service } from "@keelson/service";
 import { InternalApi } from "./api/internal-api.ts";
 import { readBootstrapFiles } from "./bootstrap/bootstrap-files.ts";
 import { ClusterBootstrap } from "./bootstrap/cluster-bootstrap.ts";
@@ -45,6 +45,7 @@ import { KubeletTaint } from "./nodes/kubelet-taint.ts";
 import { NodePasswords } from "./nodes/node-passwords.ts";
 import { VerifiedCache } from "./nodes/verified-cache.ts";
 import { VerifiedCacheFile } from "./nodes/verified-cache-file.ts";
+import { registerMetrics } from "./registration-metrics.ts";
 import type { ServerPaths } from "./server-paths.ts";
 import { Authenticator } from "./tokens/authenticator.ts";
 import { BootstrapTokenLookup } from "./tokens/bootstrap-token-lookup.ts";
@@ -158,7 +159,7 @@ export class Registration implements Service, RegistrationClient {
         });
       });
     }
-    registerQueueGauge(this.#passwords, deps.registry);
+    registerMetrics(deps.registry, this.#pki, () => this.#passwords.queueDepth);
   }
 
   get paths(): ServerPaths {
@@ -302,15 +303,4 @@ export class Registration implements Service, RegistrationClient {
     const { certPem, keyPem } = await this.#pki.readPair("client-admin");
     return embeddedKubeconfig({ server, caPem: this.#pki.authority("server").bundlePem, certPem, keyPem });
   }
-}
-
-function registerQueueGauge(passwords: NodePasswords, registry: Registry): void {
-  new Gauge({
-    name: "keelson_registration_password_hashes_pending",
-    help: "Node-password hashes that run or wait",
-    registers: [registry],
-    collect() {
-      this.set(passwords.queueDepth);
-    },
-  });
 }

@@ -9,6 +9,7 @@ export { readFileIfExists, writeFileAtomic } from "./files.ts";
 export { Health, type HealthCheck, type HealthEndpoint, type HealthReport } from "./health.ts";
 export { http } from "./http.ts";
 export { composeService, Lifecycle, type Service } from "./lifecycle.ts";
+export { type ListenAddress, opsListenOption, parseListenAddress } from "./listen-address.ts";
 export {
   createLogger,
   formatPlain,
@@ -19,6 +20,7 @@ export {
   silentLogger,
 } from "./logger.ts";
 export { Counter, createRegistry, Gauge, Histogram, Registry } from "./metrics.ts";
+export { OpsListener } from "./ops-listener.ts";
 export {
   defineOptions,
   type OptionSpec,

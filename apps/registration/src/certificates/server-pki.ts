@@ -86,6 +86,11 @@ export class ServerPki {
     await serviceKey;
   }
 
+  /** Whether the CAs are there, with which everything else begins. */
+  get isLoaded(): boolean {
+    return this.#authorities.size === Object.keys(authorityFiles).length;
+  }
+
   authority(name: AuthorityName): Authority {
     const authority = this.#authorities.get(name);
     if (authority === undefined) throw new KeelsonError("pki/not-loaded", `CA ${name} is not loaded yet`);

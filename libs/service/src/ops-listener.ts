@@ -1,15 +1,20 @@
-import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { errorMessage, type Health, type Logger, type Registry, type Service } from "@keelson/service";
+import { errorMessage } from "./errors.ts";
+import type { Health } from "./health.ts";
+import { http } from "./http.ts";
+import type { Service } from "./lifecycle.ts";
+import type { ListenAddress } from "./listen-address.ts";
+import type { Logger } from "./logger.ts";
+import type { Registry } from "./metrics.ts";
 
 /** Plain HTTP for operators: `/livez`, `/readyz`, `/healthz` of this process and `/metrics`. */
 export class OpsListener implements Service {
-  readonly #listen: { host: string; port: number };
+  readonly #listen: ListenAddress;
   readonly #server;
 
-  constructor(listen: { host: string; port: number }, health: Health, registry: Registry, log: Logger) {
+  constructor(listen: ListenAddress, health: Health, registry: Registry, log: Logger) {
     this.#listen = listen;
-    this.#server = createServer((req, res) => {
+    this.#server = http.createServer((req, res) => {
       this.#answer(req.url ?? "/", health, registry).then(
         ({ status, contentType, body }) => res.writeHead(status, { "Content-Type": contentType }).end(body),
         (error: unknown) => {
