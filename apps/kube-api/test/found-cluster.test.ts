@@ -59,11 +59,18 @@ describe.skipIf(lacks("etcd", "kubectl"))("servers of a StatefulSet", { timeout:
     const options = (await Promise.all(pods.map(origin))).map(({ option }) => option);
     expect([...options].sort()).toEqual(["--cluster-init", joins, joins]);
     const founder = pods[options.indexOf("--cluster-init")]!;
+    // It ends before etcd has written anything, and nobody else may found.
+    expect((await origin(founder)).option).toBe("--cluster-init");
     // The manifests are applied again with each upgrade.
     await kubectl("apply", "-k", join(root, "deploy/kubernetes/embedded-etcd"));
 
-    await mkdir(join(directory, founder, "server/db/etcd/member"), { recursive: true });
+    const etcd = join(directory, founder, "server/db/etcd");
+    await mkdir(join(etcd, "member/wal"), { recursive: true });
+    await writeFile(join(etcd, "member/wal/0.wal"), "");
     expect((await origin(founder)).option).toBe("");
+    await writeFile(join(etcd, "tombstone"), "");
+    expect((await origin(founder)).option).toBe(joins);
+
     await rm(join(directory, founder), { recursive: true });
     const afterLoss = await origin(founder);
     expect(afterLoss.option).toBe(joins);

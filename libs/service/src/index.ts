@@ -33,4 +33,5 @@ export {
 } from "./options.ts";
 export { folderOwnership, Ownership } from "./ownership.ts";
 export { type Problem, sinceAgo } from "./problem.ts";
+export { Rounds, type RoundsOptions } from "./rounds.ts";
 export { StatusSocket, statusHeartbeatMs } from "./status-socket.ts";

@@ -1,4 +1,4 @@
-import { type Clock, errorMessage, type Logger, type Timer } from "@keelson/service";
+import { type Clock, errorMessage, type Logger, Rounds } from "@keelson/service";
 import type { ConnectEtcd, EtcdClusterApi } from "./cluster-api.ts";
 import { formatProgress, judgeLearner, learnerProgressKey, parseProgress } from "./learners.ts";
 import { askMember, askMembers, type ClusterHealth, clusterHealth, describeMember } from "./member-health.ts";
@@ -15,8 +15,7 @@ export class LeaderDuties {
   readonly #connect: ConnectEtcd;
   readonly #log: Logger;
   readonly #clock: Clock;
-  #timer: Timer | undefined;
-  #running: Promise<void> | undefined;
+  readonly #rounds: Rounds;
   #lastWarning: string | undefined;
   #lostQuorum = false;
 
@@ -25,24 +24,20 @@ export class LeaderDuties {
     this.#connect = connect;
     this.#log = deps.log;
     this.#clock = deps.clock;
+    this.#rounds = new Rounds(() => this.#perform(), {
+      clock: deps.clock,
+      periodMs,
+      onError: (error) => deps.log.warn({ err: error }, "cannot check the etcd cluster"),
+    });
   }
 
   start(): void {
-    this.#timer = this.#clock.setInterval(() => this.#begin(), periodMs);
-    this.#begin();
+    this.#rounds.start();
+    void this.#rounds.now();
   }
 
-  async stop(): Promise<void> {
-    this.#timer?.cancel();
-    await this.#running;
-  }
-
-  #begin(): void {
-    this.#running ??= this.#perform()
-      .catch((error: unknown) => this.#log.warn({ err: error }, "cannot check the etcd cluster"))
-      .finally(() => {
-        this.#running = undefined;
-      });
+  stop(): Promise<void> {
+    return this.#rounds.stop();
   }
 
   async #perform(): Promise<void> {

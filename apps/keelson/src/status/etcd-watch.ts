@@ -1,4 +1,4 @@
-import { type Clock, errorMessage, type Logger, type Service, type Timer } from "@keelson/service";
+import { type Clock, errorMessage, type Logger, Rounds, type Service } from "@keelson/service";
 import type { EmbeddedEtcd, EmbeddedEtcdStatus } from "../etcd/embedded-etcd.ts";
 import { type MemberView, memberView } from "../etcd/member-health.ts";
 
@@ -18,16 +18,18 @@ const intervalMs = 5_000;
 /** Asks the members of embedded etcd every five seconds how they are: from the first moment on, when status is most wanted. */
 export class EtcdWatch implements Service {
   readonly #etcd: Pick<EmbeddedEtcd, "status">;
-  readonly #log: Logger;
   readonly #clock: Clock;
+  readonly #rounds: Rounds;
   #state: EtcdState | undefined;
-  #timer: Timer | undefined;
-  #asking: Promise<void> | undefined;
 
   constructor(etcd: Pick<EmbeddedEtcd, "status">, { log, clock }: { log: Logger; clock: Clock }) {
     this.#etcd = etcd;
-    this.#log = log;
     this.#clock = clock;
+    this.#rounds = new Rounds(() => this.#ask(), {
+      clock,
+      periodMs: intervalMs,
+      onError: (error) => log.debug({ reason: errorMessage(error) }, "etcd gives no status"),
+    });
   }
 
   /** Undefined before this server's member runs. */
@@ -36,21 +38,12 @@ export class EtcdWatch implements Service {
   }
 
   async start(): Promise<void> {
-    this.#timer = this.#clock.setInterval(() => this.#round(), intervalMs);
-    this.#round();
+    this.#rounds.start();
+    void this.#rounds.now();
   }
 
-  async stop(): Promise<void> {
-    this.#timer?.cancel();
-    await this.#asking;
-  }
-
-  #round(): void {
-    this.#asking ??= this.#ask()
-      .catch((error: unknown) => this.#log.debug({ reason: errorMessage(error) }, "etcd gives no status"))
-      .finally(() => {
-        this.#asking = undefined;
-      });
+  stop(): Promise<void> {
+    return this.#rounds.stop();
   }
 
   async #ask(): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Clock, errorMessage, type Logger, type Service, type Timer } from "@keelson/service";
+import { type Clock, errorMessage, type Logger, Rounds, type Service } from "@keelson/service";
 import type { Advertised, LiveServers } from "./live-servers.ts";
 
 /** Where the endpoints of `default/kubernetes` are written. */
@@ -13,28 +13,32 @@ const reconcileIntervalMs = 3_000;
 export class ApiEndpoints implements Service {
   readonly #servers: LiveServers;
   readonly #writer: EndpointsWriter;
-  readonly #clock: Clock;
   readonly #log: Logger;
-  #timer: Timer | undefined;
-  #running: Promise<void> | undefined;
+  readonly #rounds: Rounds;
   #hasFailed = false;
 
   constructor(servers: LiveServers, writer: EndpointsWriter, { clock, log }: { clock: Clock; log: Logger }) {
     this.#servers = servers;
     this.#writer = writer;
-    this.#clock = clock;
     this.#log = log;
+    this.#rounds = new Rounds(() => this.#reconcile(), {
+      clock,
+      periodMs: reconcileIntervalMs,
+      onError: (error) => {
+        if (!this.#hasFailed) log.warn({ error: errorMessage(error) }, "API endpoints could not be updated");
+        this.#hasFailed = true;
+      },
+    });
   }
 
   async start(): Promise<void> {
-    await this.#tick();
-    this.#timer = this.#clock.setInterval(() => void this.#tick(), reconcileIntervalMs);
+    await this.#rounds.now();
+    this.#rounds.start();
   }
 
   /** A server that stops in order leaves the endpoints at once, instead of when its lease ends. */
   async stop(): Promise<void> {
-    this.#timer?.cancel();
-    await this.#running;
+    await this.#rounds.stop();
     try {
       if (await this.#servers.leave()) await this.#publish();
     } catch (error) {
@@ -45,26 +49,11 @@ export class ApiEndpoints implements Service {
     }
   }
 
-  async #tick(): Promise<void> {
-    if (this.#running !== undefined) return;
-    this.#running = this.#reconcile()
-      .then(() => {
-        if (this.#hasFailed) this.#log.info("API endpoints are up to date again");
-        this.#hasFailed = false;
-      })
-      .catch((error: unknown) => {
-        if (!this.#hasFailed) this.#log.warn({ error: errorMessage(error) }, "API endpoints could not be updated");
-        this.#hasFailed = true;
-      })
-      .finally(() => {
-        this.#running = undefined;
-      });
-    await this.#running;
-  }
-
   async #reconcile(): Promise<void> {
     await this.#servers.renew();
     await this.#publish();
+    if (this.#hasFailed) this.#log.info("API endpoints are up to date again");
+    this.#hasFailed = false;
   }
 
   async #publish(): Promise<void> {
