@@ -1,5 +1,5 @@
 import { randomBytes, randomInt } from "node:crypto";
-import { type Clock, errorMessage, type Logger, sleep } from "@keelson/service";
+import { type Clock, errorMessage, type Logger } from "@keelson/service";
 import {
   type AppendLog,
   type ForeignSink,
@@ -16,15 +16,13 @@ import { deferred } from "./deferred.ts";
 import { LogPosition } from "./log-position.ts";
 import { Membership } from "./membership.ts";
 import { Poll } from "./poll.ts";
+import { RowLoad } from "./row-load.ts";
 import { RowPurge } from "./row-purge.ts";
 import { type Hold, Sequencer, unavailable } from "./sequencer.ts";
 import { SharedLook } from "./shared-look.ts";
 import { SharedRead } from "./shared-read.ts";
 import type { Look, SequencedBatch, SqlDatabase } from "./sql-database.ts";
 
-const loadRows = 20_000;
-/** How soon a load that failed is tried again. */
-const reloadDelayMs = 1_000;
 /** How many of the newest rows get kine's old_value at a clean stop. */
 const handBackStepRows = 1_000;
 const handBackRows = 20_000;
@@ -40,6 +38,7 @@ export interface SharedLogOptions {
 /** What exists once the log is open. */
 interface Opened {
   database: SqlDatabase;
+  load: RowLoad;
   sequencer: Sequencer;
   membership: Membership;
   purge: RowPurge;
@@ -75,9 +74,6 @@ export class SharedLog implements AppendLog {
   #batchNumber = 0;
   /** Resolves when the turn that is out has ended. */
   #turnEnd: Promise<void> | undefined;
-  /** Until the engine has loaded, or loaded anew, the sink gets nothing. */
-  #loaded = deferred();
-  #hasLoadedOnce = false;
   #closed = false;
 
   constructor(options: SharedLogOptions) {
@@ -91,6 +87,7 @@ export class SharedLog implements AppendLog {
     const membership = new Membership(this.#memberId, database, this.#options);
     this.#opened = {
       database,
+      load: new RowLoad(database, () => this.#closed),
       sequencer: new Sequencer(database, this.#options),
       membership,
       purge: new RowPurge((ids) => database.purge(ids), this.#options.log),
@@ -113,35 +110,9 @@ export class SharedLog implements AppendLog {
   }
 
   async load(onRow: (row: StoredRow) => void, onLease: (lease: StoredLease) => void): Promise<void> {
-    const { database, poll, position } = this.#parts;
-    const end = position.cursor.id;
-    let afterId = 0;
-    const take = (row: StoredRow): void => {
-      // Where to go on when the page breaks off.
-      afterId = row.id;
-      if (row.id <= end) onRow(row);
-    };
-    while (afterId < end) {
-      const { lastId } = await this.#persist(() => database.loadRows(afterId, loadRows, take));
-      if (lastId === undefined) break;
-      afterId = lastId;
-    }
-    for (const lease of await this.#persist(() => database.loadLeases())) onLease(lease);
-    this.#hasLoadedOnce = true;
-    this.#loaded.resolve();
+    const { load, poll, position } = this.#parts;
+    await load.run(position.cursor.id, onRow, onLease);
     poll.start();
-  }
-
-  /** A server that cannot load at its start says so and ends; one that must load anew tries until it can. */
-  async #persist<T>(read: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await read();
-      } catch (error) {
-        if (!this.#hasLoadedOnce || this.#closed) throw unavailable("cannot load", error);
-        await sleep(reloadDelayMs);
-      }
-    }
   }
 
   async acquire(): Promise<LogTurn> {
@@ -150,7 +121,7 @@ export class SharedLog implements AppendLog {
     await purge.run();
     if (purge.isBehind) throw new LogUnavailableError("compacted rows cannot be deleted", undefined);
     for (;;) {
-      await this.#loaded.promise;
+      await parts.load.done;
       const hold = await sequencer.lock(() => parts.position.cursor);
       try {
         await this.#makeDurable(hold.look);
@@ -167,7 +138,7 @@ export class SharedLog implements AppendLog {
   }
 
   async readIndex(): Promise<void> {
-    await this.#loaded.promise;
+    await this.#parts.load.done;
     await this.#looks.ask();
   }
 
@@ -238,16 +209,16 @@ export class SharedLog implements AppendLog {
   }
 
   async #lookAndAbsorb(): Promise<void> {
-    const loaded = this.#loaded;
     try {
       const parts = this.#parts;
+      const { done } = parts.load;
       const look = await parts.sequencer.look(parts.position.cursor);
       await this.#turnIsOver(look);
       await this.#makeDurable(look);
       // A turn may have begun meanwhile; it has then absorbed everything, or has committed on top of it.
       await this.#turnIsOver(look);
-      if (this.#loaded !== loaded) {
-        await this.#loaded.promise;
+      if (parts.load.done !== done) {
+        await parts.load.done;
         return await this.#lookAndAbsorb();
       }
       if (!parts.position.hasLostTrack(look)) return this.#absorb(look);
@@ -322,7 +293,7 @@ export class SharedLog implements AppendLog {
     const { compactedRevision } = look;
     parts.position = new LogPosition({ lastId, changeSeq, era, compactedRevision, settings });
     parts.purge.forget();
-    this.#loaded = deferred();
+    parts.load.again();
     parts.sink.lost(this.#state());
   }
 
